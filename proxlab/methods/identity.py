@@ -1,0 +1,51 @@
+"""The method that changes nothing: it shows that files load, scale and save."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxlab.methods.base import BOUNDARIES, NOISES, Outcome, Supports, Task
+
+
+@dataclass(frozen=True)
+class Identity:
+    """x = the data, placed in the picture's grid."""
+
+    name: str = "identity"
+    summary: str = "the input itself: shows that files load, scale and save"
+    supports: Supports = Supports(  # noqa: RUF009 (frozen)
+        boundaries=frozenset(BOUNDARIES),
+        noises=frozenset(NOISES),
+        scale=True,
+        mask=True,
+        varying=True,
+        lam=False,
+        num_iter=False,
+        prior=False,
+    )
+
+    def memory(self, shape: tuple[int, int, int]) -> int:
+        """Three pictures in float32: the data, its place in the field, its blur for the residual."""
+        channels, height, width = shape
+        return 3 * 4 * channels * height * width
+
+    def run(self, task: Task) -> Outcome:
+        """Place the data and measure |Ax - y| / |y|, as every method does."""
+        from imaging.operator import embed
+
+        x = embed(task.op, task.y)
+        residual = float((task.op.A(x) - task.y).norm() / task.y.norm().clamp_min(1e-30))
+        return Outcome(
+            x=x,
+            lam=None,
+            lam_rule=None,
+            num_iter=0,
+            stop_reason="nothing to iterate",
+            status="exact",
+            residual=residual,
+            objective=(),
+            certificate={"verdict": "the input itself, unchanged", "conditions": []},
+        )
+
+
+METHOD = Identity()
