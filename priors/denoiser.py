@@ -1,0 +1,174 @@
+"""The convolutional denoiser: U-shaped, residual, conditioned on the noise level, smooth, for pictures of any
+size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from priors.precision import autocast
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Shape of a `Denoiser`: picture channels, then width and number of residual blocks a scale (1/2, 1/4,
+    ...).
+
+    `bias=False` leaves out every additive constant, so that the residual is homogeneous of degree one up to
+    the activation. `sigma` is the range of noise levels it was trained on, as fractions of the data range.
+    """
+
+    channels: int = 1
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: tuple[int, ...] = (2, 2, 2)
+    bias: bool = True
+    sigma: tuple[float, float] = (0.0, 55 / 255)
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "blocks", "sigma"):  # JSON brings lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.widths) != len(self.blocks) or not self.widths:
+            message = (
+                f"{len(self.widths)} widths and {len(self.blocks)} block counts: give one of each a scale."
+            )
+            raise ValueError(message)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """x + conv(silu(conv(x))), 3x3."""
+
+    def __init__(self, width: int, *, bias: bool):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        with torch.no_grad():
+            self.second.weight.mul_(
+                0.3
+            )  # near the identity at the start: deep stacks then train at a high rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.silu(self.first(x)))
+
+
+class Denoiser(nn.Module):
+    """D(y, sigma) = y - sigma N(y, sigma), N a U-shaped convolutional network on 2x2 pixel-unshuffled input.
+
+    y is (B, C, H, W) of any height and width, on [0, 1] plus noise; sigma is a float or a tensor of one level
+    a sample, a fraction of the data range. The residual is scaled by sigma, so D(y, 0) = y exactly. Only
+    smooth operations (convolutions, SiLU), so D is infinitely differentiable in y.
+
+    With `precision="auto"` a float32 picture without gradients runs in bfloat16 where the processor has it;
+    "fp32" turns that off. float64 weights and input stay float64.
+
+    The blocks follow Zhang et al., "Plug-and-Play Image Restoration with Deep Denoiser Prior" (2022), the
+    unshuffled start and the noise map Zhang et al., "FFDNet" (2018).
+
+    >>> net = Denoiser(DenoiserConfig(widths=(4, 8), blocks=(1, 1)))
+    >>> net(torch.rand(2, 1, 9, 7), 0.1).shape
+    torch.Size([2, 1, 9, 7])
+    """
+
+    kind: ClassVar[str] = "denoiser"
+    Config: ClassVar[type] = DenoiserConfig
+
+    def __init__(self, config: DenoiserConfig, *, precision: str = "auto"):
+        super().__init__()
+        self.config, self.precision = config, precision
+        widths, bias = config.widths, config.bias
+        self.head = nn.Conv2d(4 * config.channels + 1, widths[0], 3, padding=1, bias=bias)
+        self.encoders = nn.ModuleList(
+            _stack(w, n, bias) for w, n in zip(widths[:-1], config.blocks[:-1], strict=True)
+        )
+        self.middle = _stack(widths[-1], config.blocks[-1], bias)
+        self.decoders = nn.ModuleList(
+            _stack(w, n, bias) for w, n in zip(widths[:-1], config.blocks[:-1], strict=True)
+        )
+        steps = list(pairwise(widths))
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=bias) for a, b in steps)
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2, bias=bias) for a, b in steps)
+        self.tail = nn.Conv2d(widths[0], 4 * config.channels, 3, padding=1, bias=bias)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        _check_picture(x, self.config.channels)
+        level = noise_levels(sigma, x)
+        quiet = x.dtype == torch.float32 and not (torch.is_grad_enabled() and _wants_grad(self, x))
+        with autocast(self.precision if quiet else "fp32", x.device):
+            residual = self.residual(reflect_to_multiple(x, 2 ** len(self.config.widths)), level)
+        height, width = x.shape[2:]
+        return x - 2 * level * residual[..., :height, :width].to(x.dtype)
+
+    def residual(self, x: Tensor, level: Tensor) -> Tensor:
+        """N(x, sigma) / 2 for x of a suitable size and level (B or 1, 1, 1, 1)."""
+        z = functional.pixel_unshuffle(x - 0.5, 2)
+        z = self.head(torch.cat([z, (4 * level).expand(z.shape[0], 1, *z.shape[2:])], dim=1))
+        skips = []
+        for encode, down in zip(self.encoders, self.downs, strict=True):
+            z = encode(z)
+            skips.append(z)
+            z = down(z)
+        z = self.middle(z)
+        for decode, up in zip(reversed(self.decoders), reversed(self.ups), strict=True):
+            z = decode(up(z) + skips.pop())
+        return functional.pixel_shuffle(self.tail(z), 2)
+
+
+def _stack(width: int, count: int, bias: bool) -> nn.Sequential:
+    return nn.Sequential(*(Block(width, bias=bias) for _ in range(count)))
+
+
+def _wants_grad(network: nn.Module, x: Tensor) -> bool:
+    return x.requires_grad or any(p.requires_grad for p in network.parameters())
+
+
+def _check_picture(x: Tensor, channels: int) -> None:
+    if x.ndim != 4 or x.shape[1] != channels:
+        message = f"the picture has shape {tuple(x.shape)}: this denoiser wants (B, {channels}, H, W)."
+        raise ValueError(message)
+
+
+def noise_levels(sigma: float | Tensor, x: Tensor) -> Tensor:
+    """sigma as a tensor (1, 1, 1, 1) or (B, 1, 1, 1) like x; raises ValueError for a negative or misshapen
+    level.
+
+    >>> noise_levels(0.1, torch.zeros(3, 1, 4, 4)).shape
+    torch.Size([1, 1, 1, 1])
+    """
+    level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
+    if level.shape[0] not in (1, x.shape[0]):
+        message = (
+            f"sigma holds {level.shape[0]} levels for {x.shape[0]} pictures: give one level or one a picture."
+        )
+        raise ValueError(message)
+    if not isinstance(sigma, Tensor) and not sigma >= 0:
+        message = f"sigma is {sigma}: a noise level is a fraction of the data range, zero or positive."
+        raise ValueError(message)
+    return level
+
+
+def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Continue x (B, C, H, W) at its bottom and right by reflection to multiples of `multiple`, however small
+    it is.
+
+    >>> reflect_to_multiple(torch.arange(3.0).view(1, 1, 1, 3), 4)
+    tensor([[[[0., 1., 2., 1.],
+              [0., 1., 2., 1.],
+              [0., 1., 2., 1.],
+              [0., 1., 2., 1.]]]])
+    """
+    for dim in (2, 3):
+        size = x.shape[dim]
+        target = -(-size // multiple) * multiple
+        if target > size:
+            place = torch.arange(target, device=x.device) % max(1, 2 * size - 2)
+            x = x.index_select(dim, torch.minimum(place, (2 * size - 2 - place).abs()))
+    return x

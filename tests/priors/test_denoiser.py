@@ -1,0 +1,102 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.nn import functional
+
+from priors.denoiser import Denoiser, DenoiserConfig, noise_levels, reflect_to_multiple
+
+
+def small(channels=1, **config):
+    return Denoiser(DenoiserConfig(channels=channels, widths=(4, 6, 8), blocks=(1, 1, 1), **config)).double()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 9), (8, 8), (16, 24), (3, 33)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size(size, channels):
+    x = torch.rand(2, channels, *size, dtype=torch.float64)
+    assert small(channels)(x, 0.1).shape == x.shape
+
+
+def test_padding_is_reflection():
+    """A picture continued by torch's own reflection, denoised and cut back, is the picture denoised."""
+    net, x = small(), torch.rand(1, 1, 13, 10, dtype=torch.float64)
+    larger = functional.pad(x, (0, 6, 0, 3), mode="reflect")
+    assert torch.allclose(net(x, 0.1), net(larger, 0.1)[..., :13, :10], atol=1e-14)
+
+
+def test_reflection_repeats_on_tiny_pictures():
+    x = torch.arange(3.0).view(1, 1, 1, 3)
+    assert reflect_to_multiple(x, 8)[0, 0, 0].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
+    assert reflect_to_multiple(x, 1) is x
+
+
+def test_no_noise_changes_nothing():
+    net, x = small(), torch.rand(2, 1, 9, 9, dtype=torch.float64)
+    assert torch.equal(net(x, 0.0), x)
+    assert not torch.equal(net(x, 0.1), x)
+
+
+def test_a_level_a_sample():
+    net, x = small(), torch.rand(3, 1, 8, 8, dtype=torch.float64)
+    levels = torch.tensor([0.02, 0.1, 0.2], dtype=torch.float64)
+    apart = torch.cat([net(x[i : i + 1], float(levels[i])) for i in range(3)])
+    assert torch.allclose(net(x, levels), apart, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda net, x: net(x, -0.1), r"sigma is -0\.1"),
+        (lambda net, x: net(x, torch.tensor([0.1, 0.1])), "2 levels for 3 pictures"),
+        (lambda net, x: net(x[0], 0.1), r"wants \(B, 1, H, W\)"),
+        (lambda net, x: net(x.expand(3, 3, 8, 8), 0.1), r"shape \(3, 3, 8, 8\)"),
+    ],
+)
+def test_refusals(call, text):
+    with pytest.raises(ValueError, match=text):
+        call(small(), torch.rand(3, 1, 8, 8, dtype=torch.float64))
+
+
+def test_smooth():
+    """Second derivatives exist: gradcheck of the gradient, in float64."""
+    net, x = small(), torch.rand(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda y: net(y, 0.3), (x,), atol=1e-6)
+
+
+def test_pure_and_portable():
+    net, x = small().requires_grad_(False), torch.rand(1, 1, 9, 8, dtype=torch.float64)
+    before, kept = copy.deepcopy(net.state_dict()), x.clone()
+    result = net(x, 0.1)
+    assert torch.equal(x, kept)
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert torch.equal(pickle.loads(pickle.dumps(net))(x, 0.1), result)
+    assert torch.allclose(net.float()(x.float(), 0.1), result.float(), atol=1e-5)
+
+
+def test_without_bias_there_is_none():
+    assert not [name for name, _ in small(bias=False).named_parameters() if "bias" in name]
+    assert [name for name, _ in small().named_parameters() if "bias" in name]
+
+
+def test_config_must_be_consistent():
+    with pytest.raises(ValueError, match="2 widths and 1 block counts"):
+        DenoiserConfig(widths=(4, 8), blocks=(1,))
+
+
+def test_levels_keep_the_dtype():
+    assert noise_levels(0.1, torch.zeros(2, 1, 3, 3, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bfloat16_only_for_float32_without_gradients(precision):
+    net, x = small().float().requires_grad_(False), torch.rand(1, 1, 16, 16)
+    exact = net(x, 0.1)
+    net.precision = precision
+    rounded = net(x, 0.1)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded, exact) == (precision == "fp32")
+    assert torch.allclose(rounded, exact, atol=2e-2)
+    assert torch.equal(net(x.clone().requires_grad_(), 0.1), exact)
+    assert net.double()(x.double(), 0.1).dtype == torch.float64
