@@ -1,0 +1,33 @@
+"""Priors: denoisers and learned proximal networks, their training and their files. Names resolve on first
+use.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "available": "base",
+    "load": "base",
+    "DenoiserPrior": "base",
+    "Fixed": "base",
+    "Denoiser": "denoiser",
+    "DenoiserConfig": "denoiser",
+    "ProximalMatching": "losses",
+    "Plan": "train",
+    "Learner": "train",
+    "training": "train",
+    "CheckpointError": "checkpoint",
+    "load_network": "checkpoint",
+    "save_network": "checkpoint",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        message = f"module 'priors' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"priors.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,139 @@
+"""A network in one safetensors file: weights, configuration and provenance; and the state of a training
+beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+NETWORK, TRAINING = "proxlab.network/1", "proxlab.training/1"
+KINDS = {"denoiser": "priors.denoiser:Denoiser"}
+
+
+class CheckpointError(ValueError):
+    """A file that is no usable checkpoint; the sentence says what it is instead."""
+
+
+def network_class(kind: str) -> Any:
+    """The class of networks of a kind, imported on use; raises CheckpointError for an unknown one."""
+    if kind not in KINDS:
+        message = f"{kind!r} is no kind of network here: known are {', '.join(sorted(KINDS))}."
+        raise CheckpointError(message)
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name)
+
+
+def build(kind: str, config: Any, *, seed: int) -> nn.Module:
+    """A fresh network whose first weights depend on `seed` alone; the global random state is left as it
+    was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network_class(kind)(config)
+
+
+def save_network(path: str | Path, network: Any, provenance: Mapping[str, Any]) -> None:
+    """Write `network` (weights, kind, configuration) with `provenance` (anything JSON can say),
+    atomically.
+    """
+    metadata = {
+        "format": NETWORK,
+        "kind": network.kind,
+        "config": json.dumps(network.config.to_dict()),
+        "provenance": json.dumps(dict(provenance)),
+    }
+    save_tensors(path, network.state_dict(), metadata)
+
+
+def load_network(path: str | Path) -> nn.Module:
+    """Rebuild the network of a file written by `save_network`: on the CPU, float32, in evaluation mode,
+    frozen.
+
+    Nothing is unpickled. Raises FileNotFoundError, or CheckpointError for a truncated or foreign file.
+    """
+    tensors, metadata = load_tensors(path, NETWORK)
+    try:
+        kind = network_class(metadata["kind"])
+        network = build(metadata["kind"], kind.Config(**json.loads(metadata["config"])), seed=0)
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+        message = (
+            f"{str(path)!r} does not fit the network it names: it is of another version, or edited ({error})."
+        )
+        raise CheckpointError(message) from error
+    return network.eval().requires_grad_(False)
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says about itself: kind, configuration, data, seed, steps, versions, metrics."""
+    _, metadata = load_tensors(path, NETWORK, only_metadata=True)
+    return {
+        "kind": metadata["kind"],
+        "config": json.loads(metadata["config"]),
+        **json.loads(metadata["provenance"]),
+    }
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """One safetensors file, complete or not there: written beside the target, then moved into place."""
+    plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+    with _beside(Path(path)) as temporary:
+        # save_file would make it readable by its owner only
+        temporary.write_bytes(save(plain, dict(metadata)))
+
+
+def load_tensors(
+    path: str | Path, wanted: str, *, only_metadata: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file of the format `wanted`; raises CheckpointError for anything else."""
+    if not Path(path).is_file():
+        message = f"there is no checkpoint file {str(path)!r}."
+        raise FileNotFoundError(message)
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            _check_format(path, metadata, wanted)
+            return {} if only_metadata else {k: file.get_tensor(k) for k in file.keys()}, metadata
+    except SafetensorError as error:
+        message = (
+            f"{str(path)!r} is no complete safetensors file, it is truncated or something else ({error})."
+        )
+        raise CheckpointError(message) from error
+
+
+def _check_format(path: str | Path, metadata: Mapping[str, str], wanted: str) -> None:
+    found = metadata.get("format")
+    if found == wanted:
+        return
+    if found in (NETWORK, TRAINING):
+        names = {NETWORK: "a network", TRAINING: "the state of a training"}
+        message = (
+            f"{str(path)!r} holds {names[found]}, wanted is {names[wanted]}: give the other file of the pair."
+        )
+    else:
+        other = f"{str(path)!r} is a safetensors file of another program (its format is {found!r})"
+        message = f"{other}: wanted is one written by `proxlab train`."
+    raise CheckpointError(message)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+import json
+import os
+import stat
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from priors.checkpoint import (
+    CheckpointError,
+    build,
+    load_network,
+    network_class,
+    read_provenance,
+    save_network,
+    save_tensors,
+)
+from priors.denoiser import DenoiserConfig
+
+CONFIG = DenoiserConfig(channels=3, widths=(4, 6), blocks=(1, 2), sigma=(0.0, 0.2))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_network(path, build("denoiser", CONFIG, seed=3), {"data": ["here"], "steps": 7})
+    return path
+
+
+def test_a_file_alone_rebuilds_the_network(file):
+    network, x = load_network(file), torch.rand(1, 3, 7, 9)
+    assert network.config == CONFIG
+    assert not network.training
+    assert not any(p.requires_grad for p in network.parameters())
+    assert torch.equal(network(x, 0.1), build("denoiser", CONFIG, seed=3)(x, 0.1))
+    assert not torch.equal(network(x, 0.1), build("denoiser", CONFIG, seed=4)(x, 0.1))
+
+
+def test_provenance(file):
+    card = read_provenance(file)
+    assert (card["kind"], card["data"], card["steps"]) == ("denoiser", ["here"], 7)
+    assert card["config"]["widths"] == [4, 6]
+
+
+def test_global_random_state_is_left_alone(file):
+    before = torch.get_rng_state()
+    load_network(file)
+    build("denoiser", CONFIG, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -10])
+def test_truncated(file, keep):
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="no complete safetensors file"):
+        load_network(file)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    path = tmp_path / "old.safetensors"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match="no complete safetensors file"):
+        load_network(path)
+
+
+def test_foreign_file(tmp_path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match=r"of another program \(its format is None\)"):
+        load_network(tmp_path / "foreign.safetensors")
+
+
+def test_training_state_is_not_a_network(tmp_path):
+    save_tensors(tmp_path / "s.safetensors", {"a": torch.zeros(1)}, {"format": "proxlab.training/1"})
+    with pytest.raises(CheckpointError, match="holds the state of a training, wanted is a network"):
+        load_network(tmp_path / "s.safetensors")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint file"):
+        load_network(tmp_path / "none.safetensors")
+
+
+def test_weights_that_do_not_fit(file):
+    meta = {"format": "proxlab.network/1", "kind": "denoiser", "provenance": "{}"}
+    wrong = {"channels": 1, "widths": [4, 6], "blocks": [1, 2]}
+    save_tensors(file, load_file(file), meta | {"config": json.dumps(wrong)})
+    with pytest.raises(CheckpointError, match="does not fit the network it names"):
+        load_network(file)
+    save_tensors(file, load_file(file), meta | {"config": json.dumps({"depth": 3})})
+    with pytest.raises(CheckpointError, match="does not fit the network it names"):
+        load_network(file)
+
+
+def test_unknown_kind():
+    with pytest.raises(CheckpointError, match="'diffusion' is no kind of network here"):
+        network_class("diffusion")
+
+
+def test_a_failed_write_leaves_the_old_file(file, monkeypatch):
+    old = file.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_network(file, build("denoiser", CONFIG, seed=9), {})
+    assert file.read_bytes() == old
+    assert [f.name for f in file.parent.iterdir()] == [file.name]
+
+
+def test_others_may_read_the_file(file):
+    (file.parent / "plain").write_bytes(b"")
+    wanted = stat.S_IMODE((file.parent / "plain").stat().st_mode)
+    assert stat.S_IMODE(file.stat().st_mode) == wanted
