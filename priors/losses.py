@@ -1,0 +1,124 @@
+"""Training losses: each takes (prediction, target), (B, C, H, W) or (B, n), and returns a scalar; usable in
+any loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Batch = tuple[Tensor, Tensor, Tensor]  # noisy, clean, sigma
+Objective = Callable[[nn.Module, Batch, float], Tensor]  # network, batch, progress in [0, 1] -> scalar loss
+
+
+def l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """mean |prediction - target|; its minimiser is the median of the posterior, pixel by pixel.
+
+    >>> float(l1(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]])))
+    2.0
+    """
+    return (prediction - target).abs().mean()
+
+
+def l2(prediction: Tensor, target: Tensor) -> Tensor:
+    """mean (prediction - target)^2; its minimiser is the mean of the posterior.
+
+    >>> float(l2(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]])))
+    5.0
+    """
+    return (prediction - target).square().mean()
+
+
+@dataclass(frozen=True)
+class ProximalMatching:
+    """mean over samples of 1 - exp(-|prediction - target|^2 / gamma^2), the norm over all entries of a
+    sample.
+
+    The minimiser is the mode of the posterior smoothed by a Gaussian of variance gamma^2 / 2 an entry: the
+    posterior mean for large gamma, the MAP estimate prox_{-sigma^2 log p} as gamma goes to 0. Far from the
+    target the loss is flat, hence the pretraining with l1 or l2 and the decreasing gamma of
+    `proximal_matching_stages`.
+
+    Fang, Buchanan and Sulam, "What's in a Prior? Learned Proximal Networks for Inverse Problems" (2024),
+    section 3, without the constant factor (pi gamma^2)^(-n/2).
+
+    >>> ProximalMatching(gamma=2.0)(torch.zeros(1, 1), torch.full((1, 1), 2.0))
+    tensor(0.6321)
+    """
+
+    gamma: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.gamma) and self.gamma > 0):
+            message = (
+                f"gamma is {self.gamma}: proximal matching wants a positive number, about the noise's norm."
+            )
+            raise ValueError(message)
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        squared = (prediction - target).square().flatten(1).sum(1)
+        return -torch.expm1(-squared / self.gamma**2).mean()
+
+
+def proximal_matching_stages(
+    pretraining: Loss, *, share: float, smallest: float, entries: int
+) -> tuple[tuple[float, Loss], ...]:
+    """Stages (share of the steps, loss): pretraining, then gamma = 8, 4, 2, 1 times smallest * sqrt(entries).
+
+    `share` is the part of the steps given to the pretraining, `smallest` the last gamma as a root mean square
+    an entry (the paper's code: 0.08 at noise 0.05 and 0.1), `entries` the number of entries C * H * W of a
+    sample.
+
+    >>> [stage[0] for stage in proximal_matching_stages(l1, share=0.5, smallest=0.08, entries=4096)]
+    [0.5, 0.125, 0.125, 0.125, 0.125]
+    """
+    if not 0 <= share < 1:
+        message = f"the share of the pretraining is {share}: give a number from 0 to below 1."
+        raise ValueError(message)
+    base = smallest * math.sqrt(entries)
+    rest = tuple(((1 - share) / 4, ProximalMatching(factor * base)) for factor in (8, 4, 2, 1))
+    return ((share, pretraining), *rest)
+
+
+def regression(loss: Loss) -> Objective:
+    """The objective of a denoiser with one loss throughout: loss(network(noisy, sigma), clean)."""
+    return staged([(1.0, loss)])
+
+
+def staged(stages: Sequence[tuple[float, Loss]]) -> Objective:
+    """The objective whose loss depends on the progress of the training: stages (share of the steps, loss) in
+    order.
+
+    >>> objective = staged([(0.5, l1), (0.5, l2)])
+    >>> batch = torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]), torch.tensor([0.1])
+    >>> [float(objective(lambda y, sigma: y, batch, progress)) for progress in (0.2, 0.5)]
+    [2.0, 5.0]
+    """
+    if not stages or not math.isclose(sum(share for share, _ in stages), 1.0):
+        message = (
+            f"the stages' shares add up to {sum(share for share, _ in stages):g}: they must add up to 1."
+        )
+        raise ValueError(message)
+
+    def objective(network: nn.Module, batch: Batch, progress: float) -> Tensor:
+        noisy, clean, sigma = batch
+        return _loss_at(stages, progress)(network(noisy, sigma), clean)
+
+    return objective
+
+
+def _loss_at(stages: Sequence[tuple[float, Loss]], progress: float) -> Loss:
+    end = 0.0
+    for share, loss in stages:
+        end += share
+        if progress < end - 1e-12:
+            return loss
+    return stages[-1][1]
+
+
+LOSSES: dict[str, Loss] = {"l1": l1, "l2": l2}

@@ -1,0 +1,69 @@
+import math
+
+import pytest
+import torch
+
+from priors.losses import ProximalMatching, l1, l2, proximal_matching_stages, regression, staged
+
+
+def test_proximal_matching_is_the_formula_sample_by_sample():
+    a, b = torch.rand(2, 5, 1, 3, 4, dtype=torch.float64)
+    by_hand = [
+        1 - math.exp(-sum(((p - q) ** 2).flatten().tolist()) / 0.7**2) for p, q in zip(a, b, strict=True)
+    ]
+    assert float(ProximalMatching(0.7)(a, b)) == pytest.approx(sum(by_hand) / 5, rel=1e-12)
+
+
+def test_large_gamma_is_scaled_l2():
+    a, b = torch.rand(2, 5, 1, 3, 4, dtype=torch.float64)
+    assert float(ProximalMatching(1e4)(a, b)) == pytest.approx(float(l2(a, b)) * 12 / 1e8, rel=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, -1.0, math.inf, math.nan])
+def test_impossible_gamma(gamma):
+    with pytest.raises(ValueError, match="wants a positive number"):
+        ProximalMatching(gamma)
+
+
+def test_each_loss_estimates_its_own_centre():
+    """On samples of a skewed law: l2 finds the mean, l1 the median, proximal matching comes near the mode."""
+    law = torch.distributions.Exponential(torch.tensor(1.0, dtype=torch.float64))
+    samples = law.icdf((torch.arange(4000, dtype=torch.float64) + 0.5) / 4000)[:, None]
+    grid = torch.linspace(0, 2, 401, dtype=torch.float64)
+    best = {
+        name: float(min(grid, key=lambda c: float(loss(c.expand_as(samples), samples))))
+        for name, loss in {"l2": l2, "l1": l1, "pm": ProximalMatching(0.1)}.items()
+    }
+    assert best["l2"] == pytest.approx(1.0, abs=0.01)
+    assert best["l1"] == pytest.approx(math.log(2), abs=0.01)
+    assert best["pm"] < 0.15
+
+
+def test_stages_of_the_paper():
+    stages = proximal_matching_stages(l1, share=0.5, smallest=0.08, entries=28 * 28)
+    assert [share for share, _ in stages] == [0.5, 0.125, 0.125, 0.125, 0.125]
+    assert stages[0][1] is l1
+    assert [round(loss.gamma, 2) for _, loss in stages[1:]] == [17.92, 8.96, 4.48, 2.24]
+    with pytest.raises(ValueError, match="share of the pretraining"):
+        proximal_matching_stages(l1, share=1.0, smallest=0.08, entries=4)
+
+
+def test_stages_must_cover_the_training():
+    with pytest.raises(ValueError, match=r"add up to 0\.9"):
+        staged([(0.5, l1), (0.4, l2)])
+
+
+def test_stages_are_entered_on_time():
+    batch = torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]), torch.tensor([0.1])
+    objective = staged([(0.25, l1), (0.5, l2), (0.25, l1)])
+    values = [
+        float(objective(lambda y, sigma: y, batch, progress)) for progress in (0, 0.24, 0.25, 0.74, 0.75, 1.0)
+    ]
+    assert values == [2, 2, 5, 5, 2, 2]
+
+
+def test_regression_passes_the_noise_level():
+    seen = []
+    batch = torch.ones(2, 1), torch.zeros(2, 1), torch.tensor([0.1, 0.2])
+    regression(l2)(lambda y, sigma: seen.append(sigma) or y, batch, 0.0)
+    assert seen[0] is batch[2]
