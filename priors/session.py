@@ -1,0 +1,238 @@
+"""One training from folders to file: data, validation, logs, checkpoints, resuming, several processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from priors import processes
+from priors.checkpoint import build, network_class, save_network
+from priors.data import NoisyPatches, Pictures, load_pictures, split, validation_psnr, validation_set
+from priors.logbook import Logbook
+from priors.losses import LOSSES, Objective, regression
+from priors.train import Learner, Plan, Step, read_plan, seconds_per_step, training
+
+LEVELS = (15 / 255, 25 / 255, 50 / 255)
+VALIDATION_SEED = 20231  # fixed, so that the curves of different trainings compare
+SAVE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained on what: all that decides the weights beside the pictures and the plan of the steps."""
+
+    kind: str
+    config: dict[str, Any]
+    loss: str
+    color: bool
+    sigma: tuple[float, float]
+    batch: int
+    patch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", tuple(self.sigma))  # JSON brings lists
+        low, high = self.sigma
+        if not 0 <= low <= high or high == 0:
+            message = (
+                f"sigma is {low}:{high}: give a range A:B of fractions of the data range, 0 <= A <= B, B > 0."
+            )
+            raise ValueError(message)
+        if min(self.batch, self.patch) < 1:
+            message = f"batch is {self.batch} and patch {self.patch}: both must be positive."
+            raise ValueError(message)
+        if self.loss not in LOSSES:
+            message = f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}."
+            raise ValueError(message)
+
+    def network(self) -> torch.nn.Module:
+        return build(self.kind, network_class(self.kind).Config(**self.config), seed=self.seed)
+
+    def objective(self) -> Objective:
+        return regression(LOSSES[self.loss])
+
+    def batches(self, pictures: Pictures) -> NoisyPatches:
+        """This process's share of every batch."""
+        share = processes.share_of(self.batch)
+        return NoisyPatches(pictures, self.patch, share, self.sigma, self.seed, processes.rank())
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a training reads and writes: OUT.safetensors, and beside it OUT.training.safetensors, .csv and
+    .events/.
+    """
+
+    images: tuple[str, ...]
+    out: Path
+    val: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.out.suffix != ".safetensors":
+            message = f"the output is {str(self.out)!r}: give a name that ends in .safetensors."
+            raise ValueError(message)
+
+    @property
+    def state(self) -> Path:
+        return self.out.with_suffix(".training.safetensors")
+
+    @property
+    def logbook(self) -> Logbook:
+        return Logbook(self.out.with_suffix(".csv"), self.out.with_suffix(".events"))
+
+
+def say(text: str) -> None:
+    """A line on stderr, from the first process."""
+    if processes.rank() == 0:
+        print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training pictures, none smaller than a patch, and clean validation pictures (1, C, h, w)."""
+
+    pictures: Pictures
+    validation: list[Tensor]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return self.pictures.fingerprint()
+
+
+def load_data(places: Places, recipe: Recipe) -> Data:
+    """Decode the folders; says once how many files were skipped, held out or continued by reflection."""
+    pictures = _load(places.images, color=recipe.color)
+    if places.val:
+        held_out = _load(places.val, color=recipe.color)
+    else:
+        held_out, pictures = split(pictures)
+        say(f"no validation folder: {len(held_out.pixels)} of the pictures are held out for it.")
+    pictures, small = pictures.at_least(recipe.patch)
+    if small:
+        say(f"{small} pictures are smaller than the patch of {recipe.patch} pixels: continued by reflection.")
+    return Data(pictures, validation_set(held_out, crop=192, limit=24))
+
+
+def _load(folders: tuple[str, ...], *, color: bool) -> Pictures:
+    pictures = load_pictures(folders, color=color)
+    for name, reason in pictures.skipped:
+        say(f"skipped {name}: {reason}")
+    if pictures.skipped:
+        say(f"{len(pictures.skipped)} files skipped, {len(pictures.pixels)} pictures used.")
+    return pictures
+
+
+class Session:
+    """A training under way: `for step in session.steps(): ...` trains, validates, logs and saves.
+
+    OUT holds the best averaged weights so far (mean PSNR on fixed noise), the state beside it all that the
+    next step needs. The state is authoritative: after a kill, OUT and the log are brought forward from it
+    again.
+    """
+
+    def __init__(self, places: Places, recipe: Recipe, learner: Learner, data: Data):
+        self.places, self.recipe, self.learner, self.data = places, recipe, learner, data
+        self.best, self.seconds = float("-inf"), 0.0
+        self.psnr: dict[str, float] = {}
+
+    def steps(self) -> Iterator[Step]:
+        """Train to the end of the plan; only the first process validates and writes files."""
+        plan, before, saved = self.learner.plan, self.seconds, time.monotonic()
+        started = saved
+        for step in training(self.learner, self.recipe.batches(self.data.pictures), self.recipe.objective()):
+            self.seconds = before + time.monotonic() - started
+            if processes.rank() == 0:
+                due = step.done % plan.period == 0 or step.done == plan.steps
+                if due:
+                    self.validate(step)
+                if due or time.monotonic() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+            yield step
+
+    @torch.no_grad()
+    def validate(self, step: Step) -> None:
+        """Measure the averaged weights, log a row, and write OUT if they are the best so far."""
+        low, high = self.recipe.sigma
+        levels = [s for s in LEVELS if low <= s <= high] or [(low + high) / 2]
+        pictures = [p.to(self.learner.device) for p in self.data.validation]
+        values = {s: validation_psnr(self.learner.mean, pictures, s, VALIDATION_SEED) for s in levels}
+        self.psnr = {f"psnr_{255 * s:g}": round(v, 4) for s, v in values.items()}
+        row = {"seconds": round(self.seconds, 1), "loss": step.loss, "rate": step.rate, **self.psnr}
+        self.places.logbook.write(step.done, row)
+        mean = sum(values.values()) / len(values)
+        if mean > self.best:
+            self.best = mean
+            save_network(self.places.out, self.learner.mean, self.provenance())
+
+    def provenance(self) -> dict[str, Any]:
+        """What the checkpoint says about where its weights come from."""
+        return {
+            "data": [Path(f).name for f in self.places.images],
+            "pictures": len(self.data.pictures.pixels),
+            "data_hash": self.data.fingerprint,
+            "recipe": asdict(self.recipe),
+            "plan": asdict(self.learner.plan),
+            "steps": self.learner.done,
+            "seconds": round(self.seconds, 1),
+            "processes": processes.world(),
+            "metrics": self.psnr,
+            "versions": {"torch": torch.__version__, "python": sys.version.split()[0]},
+        }
+
+    def save(self) -> None:
+        """Write the state beside OUT."""
+        notes = {"best": self.best, "seconds": self.seconds, "recipe": asdict(self.recipe)}
+        notes |= {"data": self.data.fingerprint, "psnr": self.psnr}
+        self.learner.save(self.places.state, {"session": json.dumps(notes)})
+
+    def restore(self) -> None:
+        """Go back to the saved state."""
+        notes = json.loads(self.learner.restore(self.places.state)["session"])
+        self.best, self.seconds, self.psnr = notes["best"], notes["seconds"], notes.get("psnr", {})
+        if notes["data"] != self.data.fingerprint:
+            say("these are not the pictures the training began with: it goes on with the new ones.")
+        if processes.rank() == 0:
+            self.places.logbook.begin(after=self.learner.done)
+
+
+def begin(
+    places: Places, recipe: Recipe, plan: Plan, *, device: str = "cpu", minutes: float | None = None
+) -> Session:
+    """A fresh training; `plan.steps` becomes what fits in `minutes`, if given, at the speed measured now."""
+    data, network = load_data(places, recipe), recipe.network()
+    places.out.parent.mkdir(parents=True, exist_ok=True)
+    if minutes is not None:
+        trial = Learner(network, replace(plan, steps=1_000_000), device=device)
+        pace = seconds_per_step(trial, recipe.batches(data.pictures), recipe.objective(), seconds=10.0)
+        steps = processes.agree(max(1, int(0.95 * 60 * minutes / pace)))  # the rest is for validation
+        plan = replace(plan, steps=steps, period=max(1, steps // 60))
+        say(f"{pace:.3f} s a step: {steps} steps in {minutes:g} minutes.")
+    if processes.rank() == 0:
+        places.logbook.begin()
+    return Session(places, recipe, Learner(network, plan, device=device, wrap=processes.wrapper()), data)
+
+
+def resume(places: Places, *, device: str = "cpu", change: Mapping[str, Any] | None = None) -> Session:
+    """The training whose state lies beside OUT, exactly where its last checkpoint left it.
+
+    `change` replaces fields of its plan: a longer training, an earlier end (`hold` and `steps`), another
+    precision.
+    """
+    plan, notes = read_plan(places.state)
+    recipe = Recipe(**notes["recipe"])
+    plan = replace(plan, **(change or {}))
+    learner = Learner(recipe.network(), plan, device=device, wrap=processes.wrapper())
+    session = Session(places, recipe, learner, load_data(places, recipe))
+    session.restore()
+    say(f"resumed at step {learner.done} of {plan.steps}.")
+    return session
