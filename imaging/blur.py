@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_tensor
 
+from imaging.borders import Border, Mode, checked_mode, extend, fold
 from imaging.fft import Origin, centre_of, convolve, correlate, good_size, irfft2, otf_of, rfft2
-from imaging.operator import Factored, LinearOperator, Shape, checked_size, column
+from imaging.operator import Factored, Linear, LinearOperator, Shape, checked_size, column
 
 
 def checked_psf(psf: Tensor, channels: int) -> Tensor:
@@ -166,6 +167,92 @@ class WindowedBlur(LinearOperator):
         self._expect(x, self.img_size, "x")
         (top, left), (_, h, w) = self.start, self.data_size
         return x[..., top : top + h, left : left + w]
+
+
+class PaddedBlur(LinearOperator):
+    """Blur of a picture that is extended across its borders by a rule: y = crop(psf * extend(x)).
+
+    mode "reflect" (numpy.pad's "reflect", scipy.ndimage's "mirror": the border pixel is not repeated), "edge"
+    (scipy's "nearest") or "zero". psf (1|B, 1|C, h, w); ValueError when a reflection would need more pixels
+    than there are.
+
+    >>> psf = torch.ones(1, 1, 1, 3) / 3
+    >>> PaddedBlur(psf, (1, 1, 3), "zero").A(torch.ones(1, 1, 1, 3)).round(decimals=2)
+    tensor([[[[0.6700, 1.0000, 0.6700]]]])
+    """
+
+    spectrum: Tensor
+    bound: float
+    borders: tuple[Border, Border]
+    mode: Mode
+
+    def __init__(self, psf: Tensor, img_size: Shape, mode: Mode, *, origin: Origin | None = None) -> None:
+        channels, H, W = checked_size(img_size)
+        kernel, (row, column) = psf.shape[-2:], centre_of(checked_psf(psf, channels), origin)
+        borders = ((kernel[0] - 1 - row, row), (kernel[1] - 1 - column, column))
+        checked_mode(mode, (H, W), borders)
+        field = (good_size(H + kernel[0] - 1), good_size(W + kernel[1] - 1))
+        otf = otf_of(psf, field, origin)
+        bound = peak_of(otf)
+        if mode != "zero":  # zero: extending and cropping are contractions. Otherwise Schur's test:
+            size = psf.abs().double()
+            columns = _padded_adjoint(
+                size.new_ones(len(psf), channels, H, W), otf_of(size, field, origin), borders, mode
+            )
+            bound = schur(size.sum((-2, -1)).max(), columns.max(), psf.dtype)
+        parts = {"spectrum": torch.view_as_real(otf), "borders": borders, "mode": mode}
+        super().__init__(img_size, img_size, {**parts, "bound": bound, "batch": len(psf)})
+
+    @property
+    def otf(self) -> Tensor:
+        """The transfer function on the extended picture, a complex half spectrum."""
+        return torch.view_as_complex(self.spectrum)
+
+    def A(self, x: Tensor, **_: object) -> Tensor:
+        """crop(psf * extend(x))."""
+        self._expect(x, self.img_size, "x")
+        (top, _b), (left, _r) = self.borders
+        seen = convolve(_to_field(extend(x, self.borders, self.mode), self.otf), self.otf)
+        return seen[..., top : top + x.shape[-2], left : left + x.shape[-1]]
+
+    def A_adjoint(self, y: Tensor, **_: object) -> Tensor:
+        """fold(correlation of the zero-filled data with the psf)."""
+        self._expect(y, self.img_size, "y")
+        return _padded_adjoint(y, self.otf, self.borders, self.mode)
+
+    def norm_bound(self) -> float:
+        """max |otf| for "zero", else sqrt(largest row sum times largest column sum) of |A| (Schur's test)."""
+        return self.bound
+
+    def embed(self, y: Tensor) -> Tensor:
+        """The data are a picture already."""
+        return y
+
+    def precondition(self, gamma: Tensor | float) -> Linear:
+        """crop (1 + gamma |otf|^2)^-1 zero-fill."""
+        diagonal = 1 + gamma * self.spectrum.square().sum(-1)
+
+        def solve(r: Tensor) -> Tensor:
+            return convolve(_to_field(r, self.otf), 1 / diagonal)[..., : r.shape[-2], : r.shape[-1]]
+
+        return solve
+
+
+def _to_field(x: Tensor, otf: Tensor) -> Tensor:
+    H, W = otf.shape[-2], 2 * (otf.shape[-1] - 1)  # good sizes are even
+    return pad_tensor(x, (0, W - x.shape[-1], 0, H - x.shape[-2]))
+
+
+def _padded_adjoint(y: Tensor, otf: Tensor, borders: tuple[Border, Border], mode: Mode) -> Tensor:
+    (top, bottom), (left, right) = borders
+    h, w = y.shape[-2] + top + bottom, y.shape[-1] + left + right
+    spread = correlate(_to_field(pad_tensor(y, (left, 0, top, 0)), otf), otf)
+    return fold(spread[..., :h, :w], borders, mode)
+
+
+def schur(rows: Tensor, columns: Tensor, dtype: torch.dtype) -> float:
+    """sqrt(largest absolute row sum times largest absolute column sum), rounded up: Schur's test."""
+    return float((rows * columns).sqrt()) * (1 + 16 * torch.finfo(dtype).eps)
 
 
 def field_of(psf: Tensor, size: tuple[int, int], origin: Origin | None) -> tuple[Origin, Origin]:

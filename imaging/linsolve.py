@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Linear = Callable[[Tensor], Tensor]
+Solver = Callable[[Tensor, Tensor | None], Tensor]
 
 RTOL = {torch.float32: 1e-5, torch.float64: 1e-10}  # what rounding lets a solve reach with some room
 
@@ -59,7 +60,9 @@ def conjugate_gradient(
             "the right-hand side of a linear solve is not finite: look for NaN or inf in the data or in x."
         )
         raise ValueError(message)
-    x = torch.zeros_like(b) if x0 is None else x0.clone()
+    x = (
+        torch.zeros_like(b) if x0 is None else torch.where(goal > 0, x0, 0)
+    )  # b = 0 has the solution 0, exactly
     r = b.clone() if x0 is None else b - apply(x)
     steps, error = 0, inner(r, r)
     while not bool((error <= goal).all()):
@@ -103,8 +106,8 @@ def _missed(steps: int, error: Tensor, goal: Tensor, rtol: float) -> str:
 
 class _ImplicitSolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, b: Tensor, gamma: Tensor, solve: Callable[..., Tensor], gram: Linear) -> Tensor:
-        x = solve(b)
+    def forward(ctx: Any, b: Tensor, gamma: Tensor, solve: Solver, gram: Linear, x0: Tensor | None) -> Tensor:
+        x = solve(b, x0)
         ctx.save_for_backward(x, gamma)
         ctx.solve, ctx.gram = solve, gram
         return x
@@ -113,21 +116,23 @@ class _ImplicitSolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, gamma = ctx.saved_tensors
-        u = ctx.solve(grads[0])
+        u = ctx.solve(grads[0], None)
         by_gamma = None
         if ctx.needs_input_grad[1]:
             by_gamma = -(u * ctx.gram(x)).sum_to_size(gamma.shape)
-        return u, by_gamma, None, None
+        return u, by_gamma, None, None, None
 
 
-def implicit_solve(b: Tensor, gamma: Tensor | float, solve: Linear, gram: Linear) -> Tensor:
-    """x = (I + gamma G)^-1 b with gradients in b and gamma, whatever happens inside solve.
+def implicit_solve(
+    b: Tensor, gamma: Tensor | float, solve: Solver, gram: Linear, *, x0: Tensor | None
+) -> Tensor:
+    """x = (I + gamma G)^-1 b with gradients in b and gamma, whatever happens inside solve(b, x0).
 
     The derivative is another solve with the same symmetric matrix, dx = (I + gamma G)^-1 (db - G x dgamma),
     so memory does not grow with the number of inner steps. gram applies G, which is taken as a constant.
     """
     factor = torch.as_tensor(gamma, dtype=b.dtype, device=b.device)
-    return _ImplicitSolve.apply(b, factor, solve, gram)
+    return _ImplicitSolve.apply(b, factor, solve, gram, x0)
 
 
 @torch.no_grad()

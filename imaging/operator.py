@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
@@ -43,7 +44,7 @@ class LinearOperator(LinearPhysics):
     equals op.A(x).
     """
 
-    exact_prox: ClassVar[bool] = False  # is prox_l2 a closed form?
+    exact_prox: bool = False  # is prox_l2 a closed form?
     prox_max_iter: ClassVar[int] = 1000
     img_size: Shape
     data_size: Shape
@@ -134,15 +135,14 @@ class LinearOperator(LinearPhysics):
         z = torch.full_like(b, float(z or 0)) if not isinstance(z, Tensor) else z
         rtol, max_iter = rtol or default_rtol(b.dtype), max_iter or self.prox_max_iter
         fixed = gamma.detach() if isinstance(gamma, Tensor) else gamma
-        start = z.detach()
 
-        def solve(right: Tensor) -> Tensor:
-            return self._solve_normal(right, fixed, start, (rtol, max_iter))
+        def solve(right: Tensor, x0: Tensor | None) -> Tensor:
+            return self._solve_normal(right, fixed, x0, (rtol, max_iter))
 
-        return implicit_solve(z + b, gamma, solve, self.A_adjoint_A)
+        return implicit_solve(z + b, gamma, solve, self.A_adjoint_A, x0=z.detach())
 
     def _solve_normal(
-        self, b: Tensor, gamma: Tensor | float, x0: Tensor, budget: tuple[float, int]
+        self, b: Tensor, gamma: Tensor | float, x0: Tensor | None, budget: tuple[float, int]
     ) -> Tensor:
         rtol, max_iter = budget
         structure = self.factored()
@@ -166,6 +166,10 @@ class LinearOperator(LinearPhysics):
         b = self.A_adjoint(y)
         rtol = default_rtol(b.dtype)
         return conjugate_gradient(self.A_adjoint_A, b, rtol=rtol, max_iter=self.prox_max_iter)
+
+    def clone(self) -> LinearOperator:
+        """A deep copy; deepinv's search for random generators, slow, only where its noise is switched on."""
+        return copy.deepcopy(self) if isinstance(self.noise_model, ZeroNoise) else super().clone()
 
     def _expect(self, x: Tensor, size: Shape, what: str) -> None:
         """Refuse a tensor of another shape, dtype or device; a few attribute reads, so it may run in every
@@ -209,12 +213,19 @@ def column(gamma: Tensor | float, like: Tensor) -> Tensor | float:
 
 
 def solve_in_frequency(
-    structure: Factored, b: Tensor, gamma: Tensor | float, *, x0: Tensor, budget: tuple[float, int]
+    structure: Factored,
+    b: Tensor,
+    gamma: Tensor | float,
+    *,
+    x0: Tensor,
+    budget: tuple[float, int],
+    base: Tensor | float = 1.0,
 ) -> Tensor:
-    """Solve (I + gamma K^T S^T S K) x = b with the unknown kept as a half spectrum.
+    """Solve (P + gamma K^T S^T S K) x = b with the unknown kept as a half spectrum.
 
-    There K and the best circulant preconditioner 1 + gamma share |otf|^2 (T. Chan 1988; share = observed part
-    of the field) are diagonal, so a step costs two FFTs instead of six. The spectrum is weighted by the
+    P has the eigenvalues base (1: the identity; else a real half spectrum, 0 allowed where K sees). There K
+    and the best circulant preconditioner base + gamma share |otf|^2 (T. Chan 1988; share = observed part of
+    the field) are diagonal, so a step costs two FFTs instead of six. The spectrum is weighted by the
     square root of how often each column occurs, which makes the plain inner product the one of the pictures.
     """
     size = (b.shape[-2], b.shape[-1])
@@ -222,12 +233,12 @@ def solve_in_frequency(
     otf = structure.otf
     into, back = otf / weights, otf.conj() * weights * gamma
     share = structure.scatter(structure.select(torch.ones_like(b))).mean((1, 2, 3), keepdim=True)
-    diagonal = (1 + gamma * share * torch.view_as_real(otf).square().sum(-1)).unsqueeze(-1)
+    diagonal = (base + gamma * share * torch.view_as_real(otf).square().sum(-1)).unsqueeze(-1)
 
     def normal(v: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(v)
         seen = structure.scatter(structure.select(irfft2(spectrum * into, size)))
-        return torch.view_as_real(rfft2(seen).mul_(back).add_(spectrum))
+        return torch.view_as_real(rfft2(seen).mul_(back).add_(spectrum * base))
 
     def weighted(x: Tensor) -> Tensor:
         return torch.view_as_real(rfft2(x).mul_(weights))
@@ -236,7 +247,7 @@ def solve_in_frequency(
     x = conjugate_gradient(
         normal,
         weighted(b),
-        x0=weighted(x0),
+        x0=None if x0 is None else weighted(x0),
         precondition=lambda r: r / diagonal,
         rtol=rtol,
         max_iter=max_iter,

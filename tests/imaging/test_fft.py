@@ -1,0 +1,64 @@
+"""Transforms against numpy's full FFT and explicit sums."""
+
+import numpy as np
+import pytest
+import torch
+
+from imaging.fft import centre_of, convolve, correlate, good_size, half_weights, otf_of, rfft2
+
+
+def test_good_size_is_the_smallest():
+    smooth = {
+        2**a * 3**b * 5**c * 7**d for a in range(1, 12) for b in range(7) for c in range(5) for d in range(5)
+    }
+    for n in range(1, 1500):
+        assert good_size(n) == min(s for s in smooth if s >= n)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 9), (5, 4)])
+def test_otf_is_the_transform_of_the_centred_psf(psf, size):
+    field = np.zeros(size)
+    for i in range(3):
+        for j in range(4):
+            field[(i - 1) % size[0], (j - 2) % size[1]] += float(psf[0, 0, i, j])
+    expected = np.fft.fft2(field)[:, : size[1] // 2 + 1]
+    assert np.allclose(otf_of(psf, size)[0, 0], expected, atol=1e-14)
+
+
+def test_convolution_by_its_definition(psf):
+    x = torch.randn(1, 1, 5, 6, dtype=torch.float64)
+    got = convolve(x, otf_of(psf, (5, 6), (2, 0)))
+    for r in range(5):
+        for c in range(6):
+            total = sum(
+                psf[0, 0, i, j] * x[0, 0, (r + 2 - i) % 5, (c - j) % 6] for i in range(3) for j in range(4)
+            )
+            assert abs(total - got[0, 0, r, c]) < 1e-14
+
+
+def test_correlate_is_the_transpose(psf):
+    otf = otf_of(psf, (7, 6))
+    x, y = torch.randn(2, 2, 1, 7, 6, dtype=torch.float64).unbind()
+    assert torch.allclose((convolve(x, otf) * y).sum(), (x * correlate(y, otf)).sum(), atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [7, 8])
+def test_half_weights_make_parseval_true(width):
+    x = torch.randn(1, 1, 5, width, dtype=torch.float64)
+    energy = (rfft2(x).abs().square() * half_weights(width, x)).sum() / (5 * width)
+    assert torch.allclose(energy, x.square().sum())
+
+
+def test_origin_must_be_inside(psf):
+    assert centre_of(psf) == (1, 2)
+    with pytest.raises(
+        ValueError, match=r"origin \(3, 0\) is outside the psf of 3x4: give a row from 0 to 2"
+    ):
+        centre_of(psf, (3, 0))
+
+
+def test_psf_larger_than_the_picture():
+    with pytest.raises(
+        ValueError, match="psf is 65x65 but the image is 32x32: crop the psf or pad the image"
+    ):
+        otf_of(torch.ones(1, 1, 65, 65), (32, 32))
