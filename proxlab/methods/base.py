@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from imaging.operator import LinearOperator
     from torch import Tensor
+
+    from imaging.operator import LinearOperator
 
 BOUNDARIES = ("unknown", "circular", "reflect", "edge", "zero")
 NOISES = ("gaussian", "poisson")

@@ -17,7 +17,7 @@ class Identity:
         boundaries=frozenset(BOUNDARIES),
         noises=frozenset(NOISES),
         scale=True,
-        mask=True,
+        mask=False,  # it fills nothing in
         varying=True,
         lam=False,
         num_iter=False,

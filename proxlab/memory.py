@@ -1,0 +1,74 @@
+"""Memory: reading limits, measuring what a run took."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from proxlab.errors import MemoryLimitError, UsageError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def parse_bytes(limit: float | str) -> int:
+    """Bytes of a limit; decimal prefixes, and binary ones when written with i.
+
+    >>> parse_bytes("2G"), parse_bytes("1.5 MB"), parse_bytes("1Ki"), parse_bytes(4096)
+    (2000000000, 1500000, 1024, 4096)
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([KMGT]?)(i?)B?\s*", str(limit), re.IGNORECASE)
+    if not found:
+        message = f"max_memory is {limit!r}: give bytes, or a number with K, M, G or T, such as '2G'."
+        raise UsageError(message)
+    number, prefix, binary = found.groups()
+    unit = _UNITS[prefix.upper()]
+    if binary:
+        unit = 1024 ** ["", "K", "M", "G", "T"].index(prefix.upper())
+    amount = int(float(number) * unit)
+    if amount <= 0:
+        message = f"max_memory is {limit!r}: give a positive amount, such as '2G'."
+        raise UsageError(message)
+    return amount
+
+
+def in_words(amount: int) -> str:
+    """Bytes for people.
+
+    >>> in_words(1_230_000_000)
+    '1.23 GB'
+    """
+    for prefix, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if amount >= unit:
+            return f"{amount / unit:.3g} {prefix}B"
+    return f"{amount} B"
+
+
+def resident() -> int:
+    """Bytes of memory this process holds now (its peak so far where the system does not tell)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[1])
+        from resource import getpagesize
+
+        return pages * getpagesize()
+    except (OSError, ImportError):
+        return peak() or 0
+
+
+def peak() -> int | None:
+    """The most bytes this process has held so far, or None where the system does not tell."""
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:
+        return None
+    return int(getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def check_limit(needed: int, limit: float | str | None) -> None:
+    """Raise MemoryLimitError when the estimate is above the limit."""
+    if limit is not None and needed > parse_bytes(limit):
+        message = (
+            f"this needs about {in_words(needed)} but max_memory is {in_words(parse_bytes(limit))}: "
+            "allow more, work on a part of the picture (--roi), or choose a method that needs less."
+        )
+        raise MemoryLimitError(message)

@@ -1,0 +1,155 @@
+"""What was asked, checked once: the options of the front door as one frozen record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from proxlab.errors import UsageError, unknown
+from proxlab.memory import parse_bytes
+from proxlab.methods import check_name, require
+from proxlab.methods.base import BOUNDARIES, NOISES, Method, Need, Noise
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `proxlab.deblur` that are not arrays; the defaults are in its signature.
+
+    Raises UsageError for unknown names, impossible values and options this version does not have.
+    """
+
+    sigma: float | None
+    method: str
+    prior: object | None
+    boundary: str
+    noise: str
+    lam: float | None
+    num_iter: int | None
+    scale: int
+    origin: tuple[int, int] | None
+    channel_axis: int | None
+    data_range: float | None
+    max_memory: float | str | None
+    cluster: object | None
+    device: str | None
+    seed: int
+    linear: bool
+
+    def __post_init__(self) -> None:
+        check_name(self.method)
+        if self.boundary not in BOUNDARIES:
+            error = unknown("boundary", str(self.boundary), BOUNDARIES)
+            raise error
+        self._check_absent()
+        self._check_numbers()
+        if self.noise_model.peak is not None and self.sigma is not None:
+            message = f"noise={self.noise!r} fixes the noise level already: leave sigma out."
+            raise UsageError(message)
+        if self.max_memory is not None:
+            parse_bytes(self.max_memory)
+
+    @property
+    def noise_model(self) -> Noise:
+        """The noise text as an object."""
+        return parse_noise(self.noise)
+
+    def need(self, *, mask: bool, varying: bool) -> Need:
+        """What this request asks of a method."""
+        return Need(
+            boundary=self.boundary,
+            noise=self.noise_model.kind,
+            scale=self.scale,
+            mask=mask,
+            varying=varying,
+            lam=self.lam is not None,
+            num_iter=self.num_iter is not None,
+        )
+
+    def choose_method(self, *, mask: bool = False, varying: bool = False) -> Method:
+        """The method object; raises UsageError naming those that can where this one cannot."""
+        return require(self.method, self.need(mask=mask, varying=varying))
+
+    def as_dict(self) -> dict[str, object]:
+        """The record for a receipt: what differs from nothing."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def _check_absent(self) -> None:
+        if self.prior is not None:
+            message = (
+                f"prior={self.prior!r} is not supported: the methods here use no learned prior, leave it out."
+            )
+            raise UsageError(message)
+        if self.cluster is not None:
+            message = (
+                f"cluster={self.cluster!r} is not supported: the work runs in this process, leave it out."
+            )
+            raise UsageError(message)
+
+    def _check_numbers(self) -> None:
+        if self.sigma is not None:
+            _check_sigma(self.sigma)
+        if self.lam is not None and not (math.isfinite(self.lam) and self.lam > 0):
+            message = f"lam is {self.lam}: give a positive number, larger is smoother."
+            raise UsageError(message)
+        for name, value in (("num_iter", self.num_iter), ("scale", self.scale)):
+            if value is not None and (value != int(value) or value < 1):
+                message = f"{name} is {value}: give a whole number from 1."
+                raise UsageError(message)
+        if self.origin is not None and len(self.origin) != 2:
+            message = f"origin is {self.origin}: give the row and the column of the psf's centre."
+            raise UsageError(message)
+
+
+def _check_sigma(sigma: float) -> None:
+    if not (math.isfinite(sigma) and sigma >= 0):
+        message = (
+            f"sigma is {sigma}: give the noise as a fraction of the data range, 0 or more, such as 0.01."
+        )
+        raise UsageError(message)
+    if sigma > 1:
+        message = (
+            f"sigma is {sigma:g}, more than the whole range: as a fraction of 255 it is {sigma / 255:.4g}."
+        )
+        raise UsageError(message)
+
+
+def parse_noise(text: str) -> Noise:
+    """A noise text as an object.
+
+    >>> parse_noise("poisson:500")
+    Noise(kind='poisson', peak=500.0)
+    """
+    kind, colon, level = str(text).partition(":")
+    if kind not in NOISES:
+        error = unknown("noise", kind, NOISES)
+        raise error
+    if not colon:
+        return Noise(kind)
+    try:
+        peak = float(level)
+    except ValueError:
+        peak = math.nan
+    if kind != "poisson" or not (math.isfinite(peak) and peak > 0):
+        message = (
+            f"noise is {text!r}: wanted 'gaussian', 'poisson' or 'poisson:PEAK' with PEAK counts at value 1."
+        )
+        raise UsageError(message)
+    return Noise(kind, peak)
+
+
+def same_treatment(info: Mapping[str, object]) -> dict[str, object]:
+    """The options that treat another picture like the one of `info`: its method, sigma, lam, num_iter."""
+    from proxlab.methods import load_method
+
+    supports = load_method(str(info["method"])).supports
+    chosen: dict[str, object] = {"method": info["method"]}
+    noise = str(info.get("noise", "gaussian"))
+    chosen["noise"] = noise
+    if not noise.startswith("poisson"):
+        chosen["sigma"] = info["sigma"]
+    if supports.lam and info.get("lam") is not None:
+        chosen["lam"] = info["lam"]
+    if supports.num_iter and info.get("num_iter"):
+        chosen["num_iter"] = info["num_iter"]
+    return chosen

@@ -1,0 +1,36 @@
+"""Limits are read, and kept."""
+
+import pytest
+
+from proxlab.errors import MemoryLimitError, UsageError
+from proxlab.memory import check_limit, parse_bytes, peak, resident
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("2G", 2 * 10**9), ("2g", 2 * 10**9), ("500MB", 5 * 10**8), ("1.5GiB", 3 * 2**29), (1e9, 10**9), (7, 7)],
+)
+def test_limits(text, amount):
+    assert parse_bytes(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1G", "0", "2X", "G"])
+def test_what_is_no_amount(text):
+    with pytest.raises(UsageError, match="max_memory is"):
+        parse_bytes(text)
+
+
+def test_the_limit_is_kept():
+    check_limit(10**9, "1G")
+    check_limit(10**12, None)
+    with pytest.raises(MemoryLimitError, match=r"needs about 3 GB but max_memory is 2 GB: .*--roi") as caught:
+        check_limit(3 * 10**9, "2G")
+    assert caught.value.exit_code == 4 and isinstance(caught.value, MemoryError)
+
+
+def test_memory_is_measured():
+    before = resident()
+    block = bytearray(b"x") * 64_000_000
+    assert resident() > before + 50_000_000
+    assert peak() >= resident() - 10_000_000
+    assert len(block) == 64_000_000
