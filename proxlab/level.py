@@ -1,0 +1,111 @@
+"""How strong the noise is: given, estimated, or following from a Poisson law."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from proxlab.blurs import Blur, Scene, read_blur
+from proxlab.data import Data, read_data
+from proxlab.errors import InputError, UsageError
+from proxlab.job import noise_text
+from proxlab.methods.base import Noise
+from proxlab.request import Request
+
+DISAGREE = 1.5  # a given sigma this many times off the estimate deserves a warning
+FAINT = 1e-6  # what an estimate of zero becomes, so that nobody divides by it
+
+
+@dataclass(frozen=True)
+class Level:
+    """The noise model with its level: a fraction of the range, how it was found, what looks wrong."""
+
+    noise: Noise
+    sigma: float
+    rule: str
+    warnings: tuple[str, ...] = ()
+
+
+def find_level(request: Request, data: Data, blur: Blur) -> Level:
+    """The level of the noise in the data; a given one is obeyed and compared with the estimate."""
+    noise = request.noise_model
+    if noise.kind == "poisson":
+        return _poisson(request, noise, data)
+    simple = request.scale == 1 and not blur.varying
+    estimate = estimate_level(data, blur if simple else None)
+    floor = max(data.values.step / 12**0.5, FAINT)  # rounding to integers is noise too
+    if request.sigma is None:
+        if estimate is None:
+            message = "the noise level cannot be estimated from this picture, it is too small: give sigma."
+            raise InputError(message)
+        return Level(noise, max(estimate, floor), "estimated")
+    sigma = float(request.sigma)
+    if estimate is None or sigma / DISAGREE <= estimate <= max(sigma, floor) * DISAGREE:
+        return Level(noise, sigma, "given")
+    warning = (
+        f"sigma is given as {sigma:.4g} but the picture looks like {estimate:.4g}: the given one is used."
+    )
+    return Level(noise, sigma, "given", (warning,))
+
+
+def _poisson(request: Request, noise: Noise, data: Data) -> Level:
+    """sigma at the mean brightness: the variance of counts / peak is mean / peak."""
+    mean = max(float(data.planes.mean()), FAINT)
+    if noise.peak is not None:
+        return Level(noise, (mean / noise.peak) ** 0.5, f"from {noise_text(noise)}, given")
+    if request.sigma is not None:
+        if request.sigma == 0:
+            message = "sigma is 0 with noise='poisson': give 'poisson:PEAK', or a positive sigma."
+            raise UsageError(message)
+        return Level(Noise("poisson", mean / request.sigma**2), float(request.sigma), "given")
+    import torch
+
+    from imaging.noise_level import estimate_peak
+
+    mask = None if data.valid is None else torch.from_numpy(data.valid)[None]
+    try:
+        peak = float(estimate_peak(torch.from_numpy(data.planes)[None], mask=mask))
+    except ValueError as cause:
+        message = (
+            f"the Poisson peak cannot be estimated from this picture, {cause} Write noise='poisson:PEAK'."
+        )
+        raise InputError(message) from cause
+    found = Noise("poisson", peak)
+    return Level(found, (mean / peak) ** 0.5, f"from {noise_text(found)}, estimated")
+
+
+def estimate_level(data: Data, blur: Blur | None) -> float | None:
+    """The estimated Gaussian level, or None where the picture is too small to tell."""
+    import torch
+
+    from imaging.noise_level import estimate_sigma
+
+    y = torch.from_numpy(data.planes)[None]
+    kernel = None if blur is None else torch.from_numpy(blur.kernels[0]).to(y.dtype)
+    mask = None if data.valid is None else torch.from_numpy(data.valid)[None].expand_as(y)
+    try:
+        level = float(estimate_sigma(y, kernel, mask=mask)[0])
+    except ValueError:
+        return None
+    return level if math.isfinite(level) else None
+
+
+def noise_level(
+    image: Any,
+    psf: Any,
+    *,
+    channel_axis: int | None,
+    data_range: float | None,
+    origin: tuple[int, int] | None,
+) -> float:
+    """The Gaussian noise level of a picture, clipped areas left out; see `proxlab.estimate_noise`."""
+    data = read_data(np.asarray(image), channel_axis=channel_axis, data_range=data_range)
+    blur = None if psf is None else read_blur(psf, Scene(data.planes, 1, 0), origin=origin)
+    estimate = estimate_level(data, blur)
+    if estimate is None:
+        message = "the noise level cannot be estimated from this picture: it is too small."
+        raise InputError(message)
+    return estimate

@@ -1,0 +1,148 @@
+"""The way from a request and arrays to a result: prepare everything, run the method, finish the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from proxlab.blurs import Blur, Scene, read_blur
+from proxlab.data import Data, read_data
+from proxlab.errors import ConvergenceError, MemoryLimitError
+from proxlab.job import Job, digest
+from proxlab.level import find_level
+from proxlab.memory import check_limit, in_words, peak, resident
+from proxlab.methods.base import Method, Task
+from proxlab.model import build_operator, choose_device, device_text, operator_text
+from proxlab.progress import Callback, reporter
+from proxlab.request import Request
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from imaging.operator import LinearOperator
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything but the work itself; `job` says in words what will be done."""
+
+    job: Job
+    method: Method
+    data: Data
+    op: LinearOperator
+    y: torch.Tensor
+    started: float
+
+
+def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
+    """Check and choose everything; nothing here takes longer than a few FFTs."""
+    import torch
+
+    import imaging.operator  # noqa: F401 (seconds of importing are not work)
+
+    started = perf_counter()
+    image = np.asarray(image)
+    data = read_data(
+        image,
+        mask,
+        channel_axis=request.channel_axis,
+        data_range=request.data_range,
+        linear=request.linear,
+    )
+    hashes = {"image": digest(image)}
+    if mask is not None and not isinstance(mask, bool):
+        hashes["mask"] = digest(np.asarray(mask))
+    blur = read_blur(psf, Scene(data.planes, request.scale, request.seed), origin=request.origin)
+    method, data = _choose(request, data, blur, given="mask" in hashes)
+    device = choose_device(request.device)
+    y = torch.from_numpy(data.planes)[None]
+    op = build_operator(request, blur, data)
+    level = find_level(request, data, blur)
+    needed = method.memory(op.img_size) + (resident() if device.type == "cpu" else 0)
+    check_limit(needed, request.max_memory)
+    job = Job(
+        request=request,
+        method=method.name,
+        operator=operator_text(request, blur, data),
+        psf=blur.text,
+        noise=level.noise,
+        sigma=level.sigma,
+        sigma_rule=level.rule,
+        device=device_text(device),
+        memory=needed,
+        masked=data.masked,
+        notes=blur.notes,
+        warnings=data.notes + blur.warnings + level.warnings,
+        hashes={**hashes, "psf": blur.digest},
+    )
+    return Prepared(job, method, data, op.to(device, y.dtype), y.to(device), started)
+
+
+def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Job]:
+    """Do the work; raises ConvergenceError when not even the last good iterate is finite."""
+    import torch
+
+    from imaging.operator import window
+
+    job = prepared.job
+
+    def render(x: torch.Tensor) -> NDArray[Any]:
+        return prepared.data.store(window(prepared.op, x)[0].detach().cpu().numpy())
+
+    task = Task(
+        op=prepared.op,
+        y=prepared.y,
+        sigma=job.sigma,
+        sigma_rule=job.sigma_rule,
+        noise=job.noise,
+        lam=job.request.lam,
+        num_iter=job.request.num_iter,
+        prior=None,
+        seed=job.request.seed,
+        report=reporter(callback, render),
+    )
+    with torch.no_grad(), _memory_errors(job.memory):
+        outcome = prepared.method.run(task)
+        if not bool(torch.isfinite(outcome.x).all()):
+            message = f"{job.method} ended in NaN after {outcome.num_iter} iterations: {outcome.stop_reason}."
+            raise ConvergenceError(message)
+        result = render(outcome.x)
+    seconds = perf_counter() - prepared.started
+    return result, job.finished(outcome, result, seconds=seconds, peak_memory=_peak(prepared.y.device))
+
+
+def _choose(request: Request, data: Data, blur: Blur, *, given: bool) -> tuple[Method, Data]:
+    """The method; an automatic mask gives way to a method that cannot use one, a given mask does not."""
+    if data.valid is not None and not given:
+        method = request.choose_method(varying=blur.varying)
+        if not method.supports.mask:
+            note = f"clipped pixels are used as they are: method {method.name!r} cannot leave pixels out."
+            return method, replace(data, valid=None, notes=(note,))
+    return request.choose_method(mask=data.valid is not None, varying=blur.varying), data
+
+
+def _peak(device: torch.device) -> int | None:
+    if device.type != "cuda":
+        return peak()
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(device))
+
+
+@contextmanager
+def _memory_errors(estimate: int) -> Iterator[None]:
+    """Say every kind of running out of memory in one way."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as cause:
+        text = str(cause).lower()
+        if not isinstance(cause, MemoryError) and "memory" not in text:
+            raise
+        message = f"not enough memory, about {in_words(estimate)} are needed: work on a part of the picture."
+        raise MemoryLimitError(message) from cause
