@@ -78,7 +78,9 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         message = f"{path}: {error}"
         raise PictureError(message) from error
     except Exception as error:  # a damaged file can raise anything in four libraries
-        message = f"{path} is a damaged {NAMES[kind]} ({error}): copy or download it again."
+        message = (
+            f"{path} is a damaged or unknown kind of {NAMES[kind]} ({error}): copy it again or convert it."
+        )
         raise PictureError(message) from error
     picture, orientation = decoded if isinstance(decoded, tuple) else (decoded, None)
     if picture.pixels.size == 0:

@@ -90,15 +90,15 @@ def encode(picture: Picture) -> bytes:
         "compression": None if compression == _NONE else compression,
         "predictor": _predictor(coding, compression, pixels.dtype),
         "byteorder": coding.byteorder,
-        "iccprofile": metadata.icc,
         "metadata": None,
         "software": False,
         "extratags": [_extratag(int(code), value) for code, value in metadata.extra],
     }
     if per_unit is not None and min(per_unit.x, per_unit.y) > 0:
         options |= {"resolution": (per_unit.x, per_unit.y), "resolutionunit": _UNIT_CODES[per_unit.unit]}
-    if metadata.xmp is not None:
-        options["extratags"].append((_XMP, 1, len(metadata.xmp), metadata.xmp, True))
+    for code, dtype, content in ((_XMP, 1, metadata.xmp), (_ICC, 7, metadata.icc)):
+        if content is not None:
+            options["extratags"].append((code, dtype, len(content), content, True))
     stream = BytesIO()
     ordered = pixels.astype(pixels.dtype.newbyteorder(">" if coding.byteorder == ">" else "<"), copy=False)
     if metadata.exif is None:
