@@ -5,9 +5,7 @@ beside it.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+
+from imaging.files.atomic import atomic_write
 
 NETWORK, TRAINING = "proxlab.network/1", "proxlab.training/1"
 KINDS = {"denoiser": "priors.denoiser:Denoiser"}
@@ -88,9 +88,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """One safetensors file, complete or not there: written beside the target, then moved into place."""
     plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
-    with _beside(Path(path)) as temporary:
-        # save_file would make it readable by its owner only
-        temporary.write_bytes(save(plain, dict(metadata)))
+    with atomic_write(path, overwrite=True) as stream:
+        stream.write(save(plain, dict(metadata)))
 
 
 def load_tensors(
@@ -125,15 +124,3 @@ def _check_format(path: str | Path, metadata: Mapping[str, str], wanted: str) ->
         other = f"{str(path)!r} is a safetensors file of another program (its format is {found!r})"
         message = f"{other}: wanted is one written by `proxlab train`."
     raise CheckpointError(message)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+from imaging.files.picture import read_picture
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601
 
 
@@ -73,20 +75,24 @@ def picture_files(folders: Sequence[str | Path]) -> list[Path]:
 def load_pictures(folders: Sequence[str | Path], *, color: bool) -> Pictures:
     """Decode all pictures of the folders once, as uint8 (C, H, W) with C = 3 if `color` else 1.
 
-    16-bit files are rounded to 8 bits, grey becomes colour by repetition, colour becomes grey by ITU-R 601,
-    alpha is dropped. A file that cannot be read is skipped and listed in `skipped`. Raises ValueError if
-    nothing is usable.
+    Every page of a TIFF is a picture. 16-bit files are rounded to 8 bits, grey becomes colour by repetition,
+    colour becomes grey by ITU-R 601, alpha is dropped. A file that cannot be read is skipped and listed in
+    `skipped`. Raises ValueError if nothing is usable.
     """
-    pixels, names, skipped = [], [], []
+    pixels: list[np.ndarray] = []
+    names: list[str] = []
+    skipped: list[tuple[str, str]] = []
     files = picture_files(folders)
     for file in files:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # decoders warn about odd metadata; the pixels decide
-                pixels.append(as_training_pixels(decode(file), color=color))
-            names.append(file.name)
-        except Exception as error:
-            skipped.append((str(file), f"{type(error).__name__}: {error}"))
+                pages = [as_training_pixels(page, color=color) for page in read_picture(file).frames()]
+        except ValueError as error:  # PictureError is one
+            skipped.append((str(file), str(error)))
+            continue
+        pixels += pages
+        names += [str(file)] * len(pages)
     if not pixels:
         where = ", ".join(repr(str(f)) for f in folders)
         tried = (
@@ -97,19 +103,6 @@ def load_pictures(folders: Sequence[str | Path], *, color: bool) -> Pictures:
         message = f"no usable picture in {where} ({tried}): give a folder with PNG, JPEG or TIFF pictures."
         raise NoPicturesError(message)
     return Pictures(tuple(pixels), tuple(names), tuple(skipped))
-
-
-def decode(file: Path) -> np.ndarray:
-    """Pixels of a file as stored: (H, W) or (H, W, C), upright."""
-    from PIL import Image, ImageOps
-
-    if file.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        return np.asarray(tifffile.imread(file))
-    with Image.open(file) as picture:
-        picture.load()
-        return np.asarray(ImageOps.exif_transpose(picture))
 
 
 def as_training_pixels(stored: np.ndarray, *, color: bool) -> np.ndarray:
@@ -158,17 +151,15 @@ def reflect_to(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def split(pictures: Pictures) -> tuple[Pictures, Pictures]:
-    """(held out, kept): every twentieth picture, at least one; a single picture serves as both."""
-    if len(pictures.pixels) == 1:
-        return pictures, pictures
-    numbers = range(len(pictures.pixels))
-    return _pick(pictures, [i for i in numbers if i % 20 == 0]), _pick(
-        pictures, [i for i in numbers if i % 20]
-    )
+    """(held out, kept): every twentieth file, at least one, with all its pages; a single file is both."""
+    held_out = set(sorted(set(pictures.names))[::20])
+    kept = set(pictures.names) - held_out or held_out
+    return _of(pictures, held_out), _of(pictures, kept)
 
 
-def _pick(pictures: Pictures, chosen: Sequence[int]) -> Pictures:
-    return Pictures(tuple(pictures.pixels[i] for i in chosen), tuple(pictures.names[i] for i in chosen))
+def _of(pictures: Pictures, names: set[str]) -> Pictures:
+    chosen = [(p, n) for p, n in zip(pictures.pixels, pictures.names, strict=True) if n in names]
+    return Pictures(tuple(p for p, _ in chosen), tuple(n for _, n in chosen))
 
 
 @dataclass(frozen=True)

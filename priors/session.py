@@ -125,7 +125,7 @@ def load_data(places: Places, recipe: Recipe) -> Data:
 def _load(folders: tuple[str, ...], *, color: bool) -> Pictures:
     pictures = load_pictures(folders, color=color)
     for name, reason in pictures.skipped:
-        say(f"skipped {name}: {reason}")
+        say(f"skipped {reason}" if name in reason else f"skipped {name}: {reason}")
     if pictures.skipped:
         say(f"{len(pictures.skipped)} files skipped, {len(pictures.pixels)} pictures used.")
     return pictures

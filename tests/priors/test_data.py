@@ -140,6 +140,18 @@ def test_split_keeps_every_picture_once(pictures):
     assert held.names == ("a",)
 
 
+def test_split_keeps_the_pages_of_a_file_together():
+    page = np.zeros((1, 2, 2), np.uint8)
+    held, kept = split(Pictures((page,) * 5, ("a", "a", "a", "b", "b")))
+    assert (held.names, kept.names) == (("a", "a", "a"), ("b", "b"))
+    assert split(held)[0].names == split(held)[1].names == ("a", "a", "a")
+
+
+def test_every_page_is_a_picture(tmp_path):
+    tifffile.imwrite(tmp_path / "pages.tif", np.zeros((3, 12, 11), np.uint8), photometric="minisblack")
+    assert [p.shape for p in load_pictures([tmp_path], color=False).pixels] == [(1, 12, 11)] * 3
+
+
 def test_fingerprint_sees_a_pixel(pictures):
     changed = [p.copy() for p in pictures.pixels]
     changed[2][0, 3, 3] ^= 1
