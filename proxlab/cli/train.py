@@ -1,0 +1,214 @@
+"""`proxlab train`: learn a prior from a folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proxlab.cli.parser import add_output_flags
+from proxlab.errors import ConvergenceError, InputError, UsageError
+
+if TYPE_CHECKING:
+    from priors.session import Places, Recipe, Session
+    from priors.train import Plan
+
+TOP_SIGMA = 55 / 255  # a little above the strongest noise of the benchmarks, which then is no border case
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb to the command line."""
+    parser = subparsers.add_parser(
+        "train",
+        help="learn a prior from folders of pictures",
+        description="Train a network on pictures and write one safetensors file that rebuilds it.",
+    )
+    parser.add_argument("kind", choices=["denoiser"], help="what to train")
+    add_options(parser)
+    add_output_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every kind of training; all default to None, so that --config can fill them in."""
+    add = parser.add_argument
+    add("--images", nargs="+", metavar="DIR", help="folders of training pictures (needed)")
+    add("--val", nargs="+", metavar="DIR", help="folders of validation pictures [some of --images]")
+    add("--out", metavar="FILE", help="the .safetensors file to write (needed)")
+    add("--color", action="store_true", default=None, help="train on colour [grey]")
+    add("--sigma", type=_levels, metavar="A:B", help=f"noise levels, of the data range [0:{TOP_SIGMA:.4f}]")
+    add("--steps", type=_count, help="how many steps")
+    add("--minutes", type=_positive, help="how many minutes; turned into steps once, by measuring")
+    add("--batch", type=_count, help="patches a step, over all processes [16]")
+    add("--patch", type=_count, help="side of a patch in pixels [64]")
+    add("--lr", type=_positive, help="highest learning rate [0.001]")
+    add("--hold", type=int, help="steps at the highest rate before its cosine decay begins [0]")
+    add("--loss", choices=["l1", "l2"], help="loss [l1]")
+    add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
+    add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
+    add("--validate-every", type=_count, metavar="N", help="steps between validations [a sixtieth of all]")
+    add("--resume", action="store_true", default=None, help="go on from the last checkpoint beside --out")
+    add("--overwrite", action="store_true", default=None, help="begin anew where a training lies already")
+    add("--precision", choices=["auto", "bf16", "fp32"], help="arithmetic of the convolutions [auto]")
+    add("--device", help="cpu, cuda, cuda:1, ... [cpu]")
+    add("--config", metavar="FILE", help="JSON file with any of these options; the command line wins")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as asked; returns the exit code."""
+    from priors import processes
+    from priors.checkpoint import CheckpointError
+    from priors.data import NoPicturesError
+
+    args = with_config(args)
+    try:
+        with processes.joined(args.device or "cpu"):
+            return _train(args)
+    except (CheckpointError, NoPicturesError, FileNotFoundError) as error:
+        raise InputError(str(error)) from error
+    except FloatingPointError as error:
+        raise ConvergenceError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _train(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from priors.processes import rank
+    from priors.session import Places, say
+
+    if not args.images or not args.out:
+        message = "say what to train on and where to write: --images DIR --out FILE.safetensors."
+        raise UsageError(message)
+    session = _session(args, Places(tuple(args.images), Path(args.out), tuple(args.val or ())))
+    hidden = True if args.quiet or rank() else None  # None: hidden unless stderr is a terminal
+    total, done = session.learner.plan.steps, session.learner.done
+    try:
+        with tqdm(total=total, initial=done, disable=hidden, unit="step") as bar:
+            for step in session.steps():
+                bar.update()
+                shown: dict[str, Any] = dict(session.psnr)
+                bar.set_postfix(loss=f"{step.loss:.4f}", refresh=False, **shown)
+    except KeyboardInterrupt:
+        if rank() == 0:
+            session.save()
+        say(f"stopped after {session.learner.done} of {total} steps; the same command with --resume goes on.")
+        raise
+    say(f"{args.out}: {total} steps, " + ", ".join(f"{k} {v:.2f} dB" for k, v in session.psnr.items()))
+    return 0
+
+
+def _session(args: argparse.Namespace, places: Places) -> Session:
+    from priors.session import begin, resume
+
+    device = args.device or "cpu"
+    if args.resume:
+        return resume(places, device=device, change=plan_changes(args, device))
+    if places.state.exists() and not args.overwrite:
+        message = (
+            f"a training lies at {str(places.state)!r}: --resume goes on with it, --overwrite begins anew."
+        )
+        raise UsageError(message)
+    recipe, plan = asked(args, device)
+    return begin(places, recipe, plan, device=device, minutes=args.minutes)
+
+
+def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
+    """Recipe and plan of the arguments: the one place of their defaults."""
+    from priors.precision import resolve
+    from priors.session import Recipe
+    from priors.train import Plan
+
+    if (args.steps is None) == (args.minutes is None):
+        message = "say how long to train: either --steps N or --minutes M."
+        raise UsageError(message)
+    sigma = args.sigma or (0.0, TOP_SIGMA)
+    recipe = Recipe(
+        kind=args.kind,
+        config={"channels": 3 if args.color else 1, "sigma": sigma, **(args.net or {})},
+        loss=args.loss or "l1",
+        color=bool(args.color),
+        sigma=sigma,
+        batch=args.batch or 16,
+        patch=args.patch or 64,
+        seed=args.seed or 0,
+    )
+    steps = args.steps or 1
+    plan = Plan(
+        steps=steps,
+        rate=args.lr or 1e-3,
+        period=args.validate_every or max(1, steps // 60),
+        hold=args.hold or 0,
+        precision=resolve(args.precision or "auto", device),
+    )
+    return recipe, plan
+
+
+def plan_changes(args: argparse.Namespace, device: str) -> dict[str, Any]:
+    """Fields of the plan that the command line gives anew for a resumed training; the others stay."""
+    from priors.precision import resolve
+
+    given = {"steps": args.steps, "hold": args.hold, "rate": args.lr, "period": args.validate_every}
+    if args.precision:
+        given["precision"] = resolve(args.precision, device)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def with_config(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments, with what they leave open taken from the file of --config."""
+    if not args.config:
+        return args
+    try:
+        options = json.loads(Path(args.config).read_text())
+    except (OSError, ValueError) as error:
+        message = f"cannot read the configuration {args.config!r}: {error}."
+        raise InputError(message) from error
+    if not isinstance(options, dict):
+        message = f'the configuration {args.config!r} is no JSON object: write {{"lr": 0.001, ...}}.'
+        raise InputError(message)
+    parser = argparse.ArgumentParser(prog=str(args.config), add_help=False, allow_abbrev=False)
+    add_options(parser)
+    given = {k: v for k, v in vars(args).items() if v is not None}
+    return argparse.Namespace(**(vars(args) | vars(parser.parse_args(_as_words(options))) | given))
+
+
+def _as_words(options: dict[str, Any]) -> list[str]:
+    words: list[str] = []
+    for name, value in options.items():
+        if value is False or value is None:
+            continue
+        words.append("--" + name.replace("_", "-"))
+        if isinstance(value, list):
+            words += map(str, value)
+        elif value is not True:
+            words.append(json.dumps(value) if isinstance(value, dict) else str(value))
+    return words
+
+
+def _levels(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high or low)
+    except ValueError:
+        message = (
+            f"{text!r} is no range of noise levels: write A:B with fractions of the data range, as 0:0.2."
+        )
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        message = f"{text} is no count: give 1 or more."
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        message = f"{text} is not above zero."
+        raise argparse.ArgumentTypeError(message)
+    return value

@@ -1,0 +1,175 @@
+"""`proxlab train` as a command: its options, its errors, being killed, and several processes."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import priors
+from priors.checkpoint import read_provenance
+from proxlab.cli import train
+from proxlab.errors import InputError, UsageError
+
+NET = '{"widths": [4, 6], "blocks": [1, 1]}'
+SCRIPT = """
+import argparse, priors.session
+from proxlab.cli import train
+priors.session.SAVE_SECONDS = 0.0
+parser = argparse.ArgumentParser()
+train.add_parser(parser.add_subparsers(dest="verb"))
+args = parser.parse_args()
+raise SystemExit(args.run(args))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        iio.imwrite(tmp_path / "in" / f"{i}.png", rng.integers(0, 256, (20, 24), dtype=np.uint8))
+    return tmp_path / "in"
+
+
+@pytest.fixture(autouse=True)
+def _no_events(monkeypatch):
+    monkeypatch.setattr("priors.logbook.find_spec", lambda name: None)
+
+
+def words(folder, name="net", steps=4):
+    out = str(folder.parent / f"{name}.safetensors")
+    fixed = ["--net", NET, "--batch", "2", "--patch", "16", "--steps", str(steps), "--validate-every", "2"]
+    return ["train", "denoiser", "--images", str(folder), "--val", str(folder), "--out", out, *fixed]
+
+
+def parse(words):
+    parser = argparse.ArgumentParser()
+    train.add_parser(parser.add_subparsers(dest="verb"))
+    return parser.parse_args(words)
+
+
+def command(words):
+    args = parse(words)
+    return args.run(args)
+
+
+def same(first, second):
+    a, b = load_file(first), load_file(second)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_trains_and_tells(folder, capsys):
+    assert command(words(folder)) == 0
+    assert "net.safetensors: 4 steps, psnr_15 " in capsys.readouterr().err
+    assert read_provenance(folder.parent / "net.safetensors")["plan"]["steps"] == 4
+
+
+def test_colour(folder):
+    assert command([*words(folder), "--color", "--sigma", "0.1"]) == 0
+    card = read_provenance(folder.parent / "net.safetensors")
+    assert card["config"]["channels"] == 3
+    assert card["recipe"]["sigma"] == [0.1, 0.1]
+
+
+def test_config_file_is_the_command_line(folder, tmp_path):
+    assert command([*words(folder, "words"), "--lr", "0.01"]) == 0
+    options = {"images": [str(folder)], "val": [str(folder)], "lr": 0.5, "net": json.loads(NET), "batch": 2}
+    options |= {"patch": 16, "steps": 4, "validate_every": 2, "color": False}
+    (tmp_path / "options.json").write_text(json.dumps(options))
+    out = str(tmp_path / "file.safetensors")
+    given = ["train", "denoiser", "--config", str(tmp_path / "options.json"), "--out", out, "--lr", "0.01"]
+    assert command(given) == 0
+    assert same(folder.parent / "words.safetensors", out)
+
+
+def test_a_finished_training_is_not_overwritten(folder):
+    command(words(folder))
+    with pytest.raises(UsageError, match="--resume goes on with it, --overwrite begins anew"):
+        command(words(folder))
+    assert command([*words(folder), "--overwrite"]) == 0
+    assert command([*words(folder, steps=6), "--resume"]) == 0
+    assert read_provenance(folder.parent / "net.safetensors")["plan"]["steps"] in (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (["--images", "/nowhere"], InputError, "there is no folder or file '/nowhere'"),
+        (["--out", "net.pt"], UsageError, r"ends in \.safetensors"),
+        (["--minutes", "1"], UsageError, "either --steps N or --minutes M"),
+        (["--resume"], InputError, "there is no checkpoint file"),
+        (["--config", "/nowhere.json"], InputError, "cannot read the configuration"),
+        (["--net", '{"depth": 3}'], UsageError, "depth"),
+        (["--sigma", "0.3:0.1"], UsageError, r"sigma is 0\.3:0\.1"),
+    ],
+)
+def test_mistakes_are_answered(folder, change, error, text):
+    with pytest.raises(error, match=text):
+        command([*words(folder), *change])
+
+
+def test_empty_folder(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no usable picture"):
+        command([*words(folder), "--images", str(tmp_path / "empty")])
+
+
+@pytest.mark.parametrize("wrong", [["--steps", "0"], ["--lr", "-1"], ["--sigma", "low"], ["--net", "{"]])
+def test_impossible_values_end_in_usage(folder, wrong, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse([*words(folder), *wrong])
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_what_to_train_on_must_be_said():
+    with pytest.raises(UsageError, match="--images DIR --out FILE"):
+        command(["train", "denoiser", "--steps", "1"])
+
+
+def start(folder, tmp_path, *launcher):
+    """The command in a process of its own, saving its state after every step."""
+    script = tmp_path / "command.py"
+    script.write_text(SCRIPT)
+    here = str(Path(priors.__file__).parents[1])  # works installed or not
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": here}
+    return [sys.executable, *launcher, str(script)], environment
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_bit_identical(folder, tmp_path):
+    call, environment = start(folder, tmp_path)
+    rarely = ["--validate-every", "25"]
+    with subprocess.Popen([*call, *words(folder, "killed", 100), *rarely], env=environment) as process:
+        state, end = tmp_path / "killed.training.safetensors", time.monotonic() + 120
+        while not state.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert command([*words(folder, "killed", 100), *rarely, "--resume"]) == 0
+    assert command([*words(folder, "whole", 100), *rarely]) == 0
+    for name in ("{}.safetensors", "{}.training.safetensors"):
+        assert same(tmp_path / name.format("killed"), tmp_path / name.format("whole"))
+
+
+@pytest.mark.slow
+def test_two_processes(folder, tmp_path):
+    """Two processes with half the batch each average their gradients, the same way every time."""
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517")
+    call, environment = start(folder, tmp_path, *launcher)
+    done = subprocess.run([*call, *words(folder, "two")], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    card = read_provenance(tmp_path / "two.safetensors")
+    assert card["processes"] == 2
+    assert len((tmp_path / "two.csv").read_text().splitlines()) == 3
+    subprocess.run([*call, *words(folder, "again")], env=environment, check=True, capture_output=True)
+    assert same(tmp_path / "two.safetensors", tmp_path / "again.safetensors")
