@@ -1,0 +1,159 @@
+"""Weights and stopping from the data alone: cross-validation, evidence, the discrepancy principle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from algorithms.classical import Penalty, penalty_spectrum, tikhonov
+from algorithms.splitting import sees_everything
+from algorithms.state import State
+from imaging.fft import half_weights, rfft2
+from imaging.masks import fill
+from imaging.operator import factored
+
+LOG_RANGE = (math.log(1e-7), math.log(10.0))  # weights tried: below, rounding rules; above, nothing is left
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A number chosen by a rule, and what the rule thinks of its neighbours.
+
+    rise holds the relative increase of the criterion at half and at twice the value: both near 0 means that
+    the choice hardly matters.
+    """
+
+    value: float
+    rule: str
+    rise: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """What the rules read: power of the data (white noise reads its variance), |otf|^2, |f|^2, counts."""
+
+    power: Tensor
+    otf: Tensor
+    penalty: Tensor
+    count: Tensor
+
+    def filtered(self, lam: float) -> Tensor:
+        """The share of each frequency that Tikhonov's estimate leaves unexplained."""
+        return lam * self.penalty / (self.otf + lam * self.penalty).clamp_min(1e-300)
+
+
+def spectra(op: Any, y: Tensor, penalty: Penalty = "gradient") -> Spectra | None:
+    """Periodogram of the data on the operator's field, in float64; None unless op is a blur behind a window.
+
+    Behind a window the data are tapered (Hann), since a border would pass for high frequencies; holes of a
+    mask are filled. The power is divided by the taper's energy, so white noise of variance s^2 reads s^2.
+    """
+    structure = factored(op)
+    if structure is None or decimates(op, y):
+        return None
+    y = y.double()
+    size = (op.img_size[-2], op.img_size[-1])
+    taper = torch.ones_like(y[:1, :1])
+    if not sees_everything(op):
+        rows, columns = (torch.hann_window(n, periodic=False, dtype=y.dtype) for n in y.shape[-2:])
+        taper = (rows[:, None] * columns).to(y.device)[None, None]
+        y = y if op.valid is None else fill(y, op.valid)
+        y = (y - y.mean((-2, -1), keepdim=True)) * taper
+    field = torch.nn.functional.pad(y, (0, size[1] - y.shape[-1], 0, size[0] - y.shape[-2]))
+    power = rfft2(field).abs().square() / taper.square().sum()
+    return Spectra(
+        power.mean((0, 1)),
+        structure.otf.to(torch.complex128).abs().square().mean((0, 1)),
+        penalty_spectrum(penalty, size, y),
+        half_weights(size[1], y).expand(size[0], -1),
+    )
+
+
+def decimates(op: Any, y: Tensor) -> bool:
+    """Does the operator drop samples inside its window, so that the data have no spectrum of their own?"""
+    return tuple(op.window(y.new_zeros(1, *op.img_size)).shape[1:]) != tuple(op.data_size)
+
+
+def gcv_weight(op: Any, y: Tensor, *, penalty: Penalty = "gradient", seed: int) -> Choice:
+    """The weight of tikhonov() by generalised cross-validation: no noise level is needed.
+
+    Minimises |A x - y|^2 / trace(I - A A_lam)^2 (Golub, Heath, Wahba 1979), in closed form over frequencies
+    for a blur (see spectra), else with the trace estimated by one random probe drawn from seed
+    (Girard 1989) and a linear solve a try.
+    """
+    s = spectra(op, y, penalty)
+    if s is not None:
+
+        def score(log_lam: float) -> float:
+            left = s.filtered(math.exp(log_lam))
+            return float(((s.count * left.square() * s.power).sum() / (s.count * left).sum() ** 2).log())
+
+        return _minimise(score, "gcv", coarse=40)
+    generator = torch.Generator().manual_seed(seed)
+    probe = torch.empty(y.shape, dtype=y.dtype).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+    pair = torch.cat([y, probe.to(y)])
+
+    def probed(log_lam: float) -> float:
+        fit = op.A(tikhonov(op, pair, lam=math.exp(log_lam), penalty=penalty))
+        residual, trace = (fit - pair)[: len(y)], (pair * (pair - fit))[len(y) :].sum()
+        return float((residual.double().square().sum() / trace.double() ** 2).log())
+
+    return _minimise(probed, "gcv with a random probe", coarse=6, low=math.log(1e-4))
+
+
+def evidence_weight(op: Any, y: Tensor, *, sigma: float) -> Choice:
+    """c of the signal spectrum c / |f|^2 that makes the data most likely, white noise sigma being known.
+
+    Minimises sum of log(v) + power / v with v = c |otf|^2 / |f|^2 + sigma^2 (Whittle 1953), over the
+    frequencies but the mean. Where the data have no spectrum (decimation, varying blur) c comes from GCV's
+    weight lam as sigma^2 / lam.
+    """
+    s = spectra(op, y)
+    if s is None:
+        lam = gcv_weight(op, y, seed=0)
+        return Choice(sigma**2 / lam.value, lam.rule, lam.rise)
+    seen = s.penalty > 0
+    gain, power, count = s.otf[seen] / s.penalty[seen], s.power[seen], s.count[seen]
+
+    def score(log_lam: float) -> float:
+        variance = sigma**2 * (1 + math.exp(-log_lam) * gain)
+        return float((count * (variance.log() + power / variance)).sum() / count.sum())
+
+    choice = _minimise(score, "evidence", coarse=40)
+    return Choice(sigma**2 / choice.value, choice.rule, (choice.rise[1], choice.rise[0]))
+
+
+def noise_reached(y: Tensor, variance: Tensor | float, *, valid: Tensor | None) -> Callable[[State], bool]:
+    """A stopping rule for solvers whose memory starts with A x: true once the residual is down to the noise.
+
+    The discrepancy principle (Morozov 1966): mean of (A x - y)^2 / variance <= 1 over the observed pixels;
+    variance is a number or a picture like y. Fitting closer than that would fit noise.
+    """
+    seen = torch.ones_like(y, dtype=torch.bool) if valid is None else valid.expand(y.shape)
+    count = int(seen.sum())
+
+    def reached(state: State) -> bool:
+        misfit = (state.memory[0] - y).square() / variance
+        return float(torch.where(seen, misfit, 0).sum()) <= count
+
+    return reached
+
+
+def _minimise(
+    score: Callable[[float], float], rule: str, *, coarse: int, low: float = LOG_RANGE[0]
+) -> Choice:
+    """The minimiser over log weights: a coarse grid, then Brent inside the best bracket."""
+    grid = torch.linspace(low, LOG_RANGE[1], coarse, dtype=torch.float64).tolist()
+    values = [score(t) for t in grid]
+    best = min(range(coarse), key=values.__getitem__)
+    bracket = (grid[max(0, best - 1)], grid[min(coarse - 1, best + 1)])
+    found = minimize_scalar(score, bounds=bracket, method="bounded", options={"xatol": 0.02})
+    t, value = (found.x, found.fun) if found.fun < values[best] else (grid[best], values[best])
+    rise = tuple(math.expm1(score(t + shift) - value) for shift in (-math.log(2), math.log(2)))
+    return Choice(math.exp(t), rule, rise)  # type: ignore[arg-type]

@@ -1,0 +1,65 @@
+"""What a solver yields, how a run ended, and what the driver hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class State(NamedTuple):
+    """One iterate: x (B, C, H, W), how far it still moves, and whatever is needed to go on from here.
+
+    residual is |x - previous x| / |x| unless the solver says otherwise. memory is the solver's own: hand the
+    whole State back as x0 and the run continues as if it had never stopped.
+    """
+
+    x: Tensor
+    residual: float
+    memory: tuple[Tensor, ...] = ()
+
+
+class Status(Enum):
+    """How a run ended; the value is the advice that goes with it."""
+
+    converged = "the measure reached tol"
+    stopped = "a stopping rule said that further iterations would fit noise"
+    max_iter = "the budget ran out: raise max_iter, or loosen tol"
+    diverged = "the iterate is no longer finite: shrink the step, or look for NaN in the data"
+
+
+class NotConvergedError(RuntimeError):
+    """A run was required to converge and did not."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end of a run: the last finite state, why it ended, and the history as columns."""
+
+    state: State
+    status: Status
+    n_iter: int
+    seconds: float
+    history: dict[str, list[float]]
+
+    @property
+    def x(self) -> Tensor:
+        """The last finite iterate."""
+        return self.state.x
+
+    def require(self) -> Result:
+        """This result if it converged or a rule stopped it; NotConvergedError with the advice otherwise."""
+        if self.status in (Status.converged, Status.stopped):
+            return self
+        measure = self.history["residual"][-1]
+        message = f"stopped after {self.n_iter} iterations at residual {measure:.1e}: {self.status.value}."
+        raise NotConvergedError(message)
+
+
+def relative_change(new: Tensor, old: Tensor) -> float:
+    """|new - old| / |new| over the whole batch; 0 when both are 0."""
+    size = float(new.detach().norm())
+    change = float((new - old).detach().norm())
+    return change / size if size > 0 else change
