@@ -1,0 +1,39 @@
+"""Wiener: the best linear estimate for a signal of spectrum c / |f|^2 under white noise of known level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxlab.methods.base import Outcome, Supports, Task
+from proxlab.methods.common import bytes_of, in_words, level
+from proxlab.methods.tikhonov import QUADRATIC, linear_outcome
+
+
+@dataclass(frozen=True)
+class Wiener:
+    """The posterior mean for noise sigma and signal spectrum c / |f|^2, c fitted; lam = sigma^2 / c."""
+
+    name: str = "wiener"
+    summary: str = "linear, instant: signal spectrum c / |f|^2 with c fitted to the data at the noise level"
+    supports: Supports = QUADRATIC
+
+    def memory(self, shape: tuple[int, int, int]) -> int:
+        """Float32 pictures alive at once, measured."""
+        return bytes_of(shape, 16)
+
+    def run(self, task: Task) -> Outcome:
+        """Fit c, filter."""
+        from algorithms.choose import evidence_weight
+        from algorithms.classical import wiener
+
+        sigma = level(task)
+        if task.lam is not None:
+            return linear_outcome(
+                task, wiener(task.op, task.y, sigma=sigma, c=sigma**2 / task.lam), task.lam, "given"
+            )
+        choice = evidence_weight(task.op, task.y, sigma=sigma)
+        x = wiener(task.op, task.y, sigma=sigma, c=choice.value)
+        return linear_outcome(task, x, sigma**2 / choice.value, f"sigma^2 / c, c by {in_words(choice)}")
+
+
+METHOD = Wiener()
