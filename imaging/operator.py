@@ -45,7 +45,7 @@ class LinearOperator(LinearPhysics):
     """
 
     exact_prox: bool = False  # is prox_l2 a closed form?
-    prox_max_iter: ClassVar[int] = 1000
+    prox_max_iter: ClassVar[int] = 2000
     img_size: Shape
     data_size: Shape
     batch: int = 1  # how many samples the operator tells apart (psfs of shape (B, ...)); 1: any number
@@ -181,7 +181,9 @@ class LinearOperator(LinearPhysics):
             raise ValueError(message)
         if self.batch not in (1, x.shape[0]):
             name, count = type(self).__name__, x.shape[0]
-            message = f"{name} holds {self.batch} psfs, one a sample, but {what} has {count} samples."
+            message = (
+                f"{name} holds {self.batch} psfs or masks, one a sample, but {what} has {count} samples."
+            )
             raise ValueError(message)
         kind = self._kind
         if kind is not None and (x.dtype != kind.dtype or x.device != kind.device):
@@ -217,7 +219,7 @@ def solve_in_frequency(
     b: Tensor,
     gamma: Tensor | float,
     *,
-    x0: Tensor,
+    x0: Tensor | None,
     budget: tuple[float, int],
     base: Tensor | float = 1.0,
 ) -> Tensor:
