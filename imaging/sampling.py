@@ -62,12 +62,12 @@ class Downsample(LinearOperator):
         fine[..., :: self.factor, :: self.factor] = y
         return fine
 
-    def prox_l2(self, z: Tensor | float | None, y: Tensor, gamma: Tensor | float, **options: Any) -> Tensor:
+    def prox_l2(self, z: Tensor | float | None, y: Tensor, gamma: Tensor | float, **_: Any) -> Tensor:
         """z + gamma A^T (I + gamma A A^T)^-1 (y - A z) where A A^T is circular; otherwise conjugate
         gradients.
         """
         if self.gram is None:
-            return super().prox_l2(z, y, gamma, **options)
+            return super().prox_l2(z, y, gamma, **_)
         self._expect(y, self.data_size, "y")
         gamma = column(gamma, y)
         if not isinstance(z, Tensor):

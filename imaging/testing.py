@@ -47,14 +47,7 @@ def function_checks() -> tuple[FunctionCheck, ...]:
     >>> for check in function_checks():
     ...     check(LeastSquares(Identity((1, 3, 4)), y), y / 2)
     """
-    yield from (
-        check_value,
-        check_grad,
-        check_prox_is_argmin,
-        check_prox_at,
-        check_convex,
-        check_function_pure,
-    )
+    return check_value, check_grad, check_prox_is_argmin, check_prox_at, check_convex, check_function_pure
 
 
 def dense(apply: Callable[[Tensor], Tensor], shape: tuple[int, ...], batch: int) -> Tensor:
