@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,10 +78,20 @@ def read_blur(psf: Any, scene: Scene, *, origin: Origin | None) -> Blur:
     )
 
 
-def _from_text(text: str, scene: Scene) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    from imaging.psf.text import Auto, parse_psf
+def psf_from_text(text: str, seed: int) -> Any:
+    """imaging's parse_psf, with a sentence of its own for a folder."""
+    from imaging.psf.text import parse_psf
 
-    found = parse_psf(text, seed=scene.seed)
+    if os.path.isdir(text):
+        message = f"psf {text} is a folder, but a psf file was wanted: name a file in it."
+        raise InputError(message)
+    return parse_psf(text, seed=seed)
+
+
+def _from_text(text: str, scene: Scene) -> tuple[np.ndarray, str, tuple[str, ...]]:
+    from imaging.psf.text import Auto
+
+    found = psf_from_text(text, scene.seed)
     if not isinstance(found, Auto):
         return found, text, ()
     if scene.scale != 1:

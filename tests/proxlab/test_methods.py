@@ -72,4 +72,4 @@ def test_identity_returns_the_data_and_the_true_residual():
     out = load_method("identity").run(task)
     assert torch.equal(out.x, y)
     mean = sum(torch.roll(y, (r, c), (2, 3)) for r in (-1, 0, 1) for c in (-1, 0, 1)) / 9
-    assert out.residual == pytest.approx(float((mean - y).norm() / y.norm()))
+    assert out.residual == pytest.approx(float((mean - y).square().mean().sqrt()))

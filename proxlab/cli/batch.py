@@ -1,0 +1,215 @@
+"""Many pictures in one process: each read, deblurred and written on its own, failures counted."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from imaging.files.atomic import check_target
+from imaging.files.formats import check_holds, format_of
+from imaging.files.picture import Picture, read_picture, write_picture
+from proxlab.blurs import psf_from_text
+from proxlab.cli.console import Console
+from proxlab.cli.deblur import given_options
+from proxlab.cli.outputs import Target
+from proxlab.errors import ConvergenceError, InputError
+from proxlab.front import request_of
+from proxlab.job import Job, digest
+from proxlab.pictures import Work, prepare_page
+from proxlab.progress import Bar
+from proxlab.receipt import beside, file_digest, psf_file, read_receipt, write_receipt
+from proxlab.request import same_treatment
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NOT_CONVERGED, SOME_FAILED = 5, 6
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What is done with the results."""
+
+    overwrite: bool
+    strip_metadata: bool
+    dry_run: bool
+    strict: bool
+    mask: Path | None
+
+
+class End(NamedTuple):
+    """How one picture ended: its exit code, and whether what was asked lies on the disk."""
+
+    code: int
+    done: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One piece of work for many pictures."""
+
+    work: Work
+    switches: Switches
+    console: Console
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, console: Console) -> Batch:
+        """Read and check everything that does not depend on a picture."""
+        options = given_options(args)
+        if args.same_as:
+            options = {**same_treatment(read_receipt(Path(args.same_as))["info"]), **options}
+        request = request_of(options)
+        request.choose_method()
+        psf_from_text(args.psf, request.seed)
+        path = Path(args.mask) if args.mask and args.mask != "off" else None
+        work = Work(request, args.psf, read_mask(path) if path else (False if args.mask else None), args.roi)
+        switches = Switches(
+            overwrite=bool(args.overwrite),
+            strip_metadata=bool(args.strip_metadata),
+            dry_run=bool(args.dry_run),
+            strict=bool(args.strict),
+            mask=path,
+        )
+        return cls(work, switches, console)
+
+    def run(self, targets: list[Target]) -> int:
+        """Do them all; returns the exit code of the whole."""
+        ends = [self._one(target) for target in targets]
+        failed = [end.code for end in ends if not end.done]
+        if not failed:
+            return max(end.code for end in ends)
+        if len(failed) < len(ends):
+            self.console.say(f"{len(failed)} of {len(ends)} pictures failed.")
+        return worst([end.code if not end.done else 0 for end in ends])
+
+    def _one(self, target: Target) -> End:
+        try:
+            code = self._plan(target) if self.switches.dry_run else self._deblur(target)
+        except Exception as error:
+            return End(self.console.fail(error, str(target.source)), done=False)
+        return End(code, done=True)
+
+    def _plan(self, target: Target) -> int:
+        picture = self._read(target)
+        job = prepare_page(picture.frames()[0], self.work).job
+        pages = f", {len(picture.frames())} pages" if picture.pages else ""
+        lines = [f"{target.source}{pages} -> {target.result}", *job.plan()]
+        record = {"source": str(target.source), "result": str(target.result), "plan": job.info()}
+        self.console.data("\n  ".join(lines), record)
+        return 0
+
+    def _deblur(self, target: Target) -> int:
+        picture = self._read(target)
+        with Bar(target.source.name, shown=not self.console.quiet) as bar:
+            done = [prepare_page(page, self.work).run(bar) for page in picture.frames()]
+        jobs = [job for _, job in done]
+        bad = [job for job in jobs if not job.converged]
+        if bad and self.switches.strict:
+            message = f"did not converge, nothing is written (--strict): {bad[0].warnings[-1]}"
+            raise ConvergenceError(message)
+        pixels = np.stack([page for page, _ in done]) if picture.pages else done[0][0]
+        self._write(target, picture, pixels, jobs)
+        self._tell(target, jobs)
+        return NOT_CONVERGED if bad else 0
+
+    def _read(self, target: Target) -> Picture:
+        """The picture, once it is certain that its result can be written."""
+        picture = read_picture(target.source)
+        for path in (target.result, target.receipt):
+            if (
+                path.parent.exists()
+            ):  # a folder that is not there yet is made when there is something to put in
+                check_target(path, overwrite=self.switches.overwrite)
+        kind = format_of(target.result)
+        check_holds(target.result, kind, str(picture.dtype), picture.channels, picture.pages)
+        return picture
+
+    def _write(self, target: Target, picture: Picture, pixels: NDArray[Any], jobs: list[Job]) -> None:
+        """Both files or none."""
+        switches = self.switches
+        fresh = not target.result.exists()
+        target.result.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(
+            target.result,
+            pixels,
+            picture,
+            strip_metadata=switches.strip_metadata,
+            overwrite=switches.overwrite,
+        )
+        try:
+            record = receipt_of(target, self.work, switches, jobs)
+            write_receipt(target.receipt, {**record, "result": digest(pixels)}, overwrite=switches.overwrite)
+        except BaseException:
+            if fresh:
+                target.result.unlink(missing_ok=True)
+            raise
+
+    def _tell(self, target: Target, jobs: list[Job]) -> None:
+        console = self.console
+        pages = f" ({len(jobs)} pages)" if len(jobs) > 1 else ""
+        console.say(f"{target.source} -> {target.result}{pages}: {jobs[0].summary()}")
+        for text in dict.fromkeys(text for job in jobs for text in job.warnings):
+            console.say(f"  warning: {text}")
+        for line in (*jobs[0].plan(), f"receipt   {target.receipt}"):
+            console.detail(f"  {line}")
+        record = {"source": str(target.source), "result": str(target.result), **jobs[0].info()}
+        console.data(str(target.result), record)
+
+
+def receipt_of(target: Target, work: Work, switches: Switches, jobs: list[Job]) -> dict[str, Any]:
+    """What is written beside the result; `proxlab replay` reads it."""
+    psf = psf_file(work.psf)
+    where = work.psf
+    if psf is not None:
+        where = beside(psf, target.receipt) + work.psf[len(str(psf)) :]
+    files = {"source": file_digest(target.source), "output": file_digest(target.result)}
+    if psf is not None:
+        files["psf"] = file_digest(psf)
+    if switches.mask is not None:
+        files["mask"] = file_digest(switches.mask)
+    return {
+        "verb": "deblur",
+        "source": beside(target.source, target.receipt),
+        "output": beside(target.result, target.receipt),
+        "psf": where,
+        "mask": beside(switches.mask, target.receipt)
+        if switches.mask
+        else ("off" if work.mask is False else None),
+        "roi": work.roi,
+        "options": work.request.as_dict(),
+        "files": files,
+        "info": jobs[0].info(),
+        "pages": [job.info() for job in jobs] if len(jobs) > 1 else [],
+    }
+
+
+def worst(codes: list[int]) -> int:
+    """The exit code of a batch from those of its parts, 0 where the part was done.
+
+    >>> worst([0, 0]), worst([0, 3]), worst([3, 3]), worst([3, 4])
+    (0, 6, 3, 1)
+    """
+    failed = [code for code in codes if code]
+    if failed and len(failed) < len(codes):
+        return SOME_FAILED
+    return failed[0] if len(set(failed)) == 1 else int(bool(failed))
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """A mask (H, W) from a picture: True where it is brighter than half of its range, grey from the mean of
+    colours.
+    """
+    from imaging.files.scaling import split_alpha, to_float
+
+    picture = read_picture(path)
+    if picture.pages:
+        message = f"{path} has several pages, but a mask has one: give a picture with one page."
+        raise InputError(message)
+    colour, _ = split_alpha(picture.pixels)
+    unit, _ = to_float(colour)
+    valid: NDArray[np.bool_] = (unit if unit.ndim == 2 else unit.mean(axis=2)) > 0.5
+    return valid

@@ -1,0 +1,92 @@
+"""Whole pictures: grey with alpha, several pages, a region pasted back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imaging.files.scaling import join_alpha
+from proxlab.blurs import Scene, read_blur
+from proxlab.data import read_data
+from proxlab.errors import UsageError
+from proxlab.job import Job, digest
+from proxlab.pipeline import Prepared, prepare, run
+from proxlab.progress import Callback
+from proxlab.request import Request
+from proxlab.roi import Region, parse_roi
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done to every page of a picture; roi is a text "R0:R1,C0:C1"."""
+
+    request: Request
+    psf: Any
+    mask: Any = None
+    roi: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page made ready: the part to be worked on, where it goes back, the alpha of a grey picture."""
+
+    prepared: Prepared
+    stored: NDArray[Any]
+    outer: Region
+    inner: Region
+
+    @property
+    def job(self) -> Job:
+        """What will be done."""
+        return self.prepared.job
+
+    def run(self, callback: Callback | None) -> tuple[NDArray[Any], Job]:
+        """Deblur the part and put it back; the hashes in the record are those of the whole page."""
+        result, job = run(self.prepared, callback)
+        colour, alpha = _without_grey_alpha(self.stored)
+        if self.inner != self.outer:
+            cut = self.inner.inside(self.outer)
+            part, result = result, colour.copy()
+            result[self.inner.rows, self.inner.columns] = part[cut.rows, cut.columns]
+        if alpha is not None:
+            result = join_alpha(result[..., None], alpha)
+        return result, replace(
+            job, hashes={**job.hashes, "image": digest(self.stored), "result": digest(result)}
+        )
+
+
+def prepare_page(page: NDArray[Any], work: Work) -> Page:
+    """Make one page (H, W[, C]) ready; two channels are grey with alpha."""
+    colour, _ = _without_grey_alpha(page)
+    if work.roi is None:
+        whole = Region(0, page.shape[0], 0, page.shape[1])
+        return Page(prepare(work.request, colour, work.psf, work.mask), page, whole, whole)
+    inner = parse_roi(work.roi, (page.shape[0], page.shape[1]))
+    prepared, outer = _prepare_region(colour, work, inner)
+    return Page(prepared, page, outer, inner)
+
+
+def _without_grey_alpha(page: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    if page.ndim == 3 and page.shape[2] == 2:
+        return page[..., 0], page[..., 1:]
+    return page, None
+
+
+def _prepare_region(page: NDArray[Any], work: Work, inner: Region) -> tuple[Prepared, Region]:
+    """The region with its context; where that ends inside the picture, only unknown borders are true."""
+    request = work.request
+    if request.boundary != "unknown" or request.scale != 1:
+        message = "a roi needs boundary='unknown' and scale=1: leave them out, or deblur the whole picture."
+        raise UsageError(message)
+    data = read_data(page, work.mask, data_range=request.data_range, linear=request.linear)
+    blur = read_blur(work.psf, Scene(data.planes, 1, request.seed), origin=request.origin)
+    outer = inner.with_context(blur.size, (page.shape[0], page.shape[1]))
+    mask = work.mask
+    if mask is not None and not isinstance(mask, bool):
+        mask = np.asarray(mask)[outer.rows, outer.columns]
+    return prepare(request, page[outer.rows, outer.columns], blur, mask), outer
