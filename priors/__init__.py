@@ -1,6 +1,4 @@
-"""Priors: denoisers and learned proximal networks, their training and their files. Names resolve on first
-use.
-"""
+"""Priors: denoisers and learned proximal networks, their training, their files; names resolve on use."""
 
 from importlib import import_module
 

@@ -1,6 +1,4 @@
-"""What a prior is: a module called as m(x, sigma); where the shipped ones are; and how solvers call one as a
-prox.
-"""
+"""What a prior is: a module called as m(x, sigma); the shipped ones; and how solvers call one as a prox."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A network in one safetensors file: weights, configuration and provenance; and the state of a training
-beside it.
-"""
+"""A network in one safetensors file: weights, configuration, provenance; and a training's state beside it."""
 
 from __future__ import annotations
 

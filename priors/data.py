@@ -1,12 +1,11 @@
-"""Training data: patches from folders of pictures, drawn from (seed, step) alone, so that a resumed training
-sees the same.
-"""
+"""Training data: patches from folders of pictures, drawn from (seed, step) alone: resuming sees the same."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from imaging.files.picture import read_picture
+from priors.losses import Batch
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601
@@ -194,6 +194,21 @@ class NoisyPatches:
         turns, mirror = divmod(int(rng.integers(8)), 2)
         piece = np.rot90(piece, turns, axes=(1, 2))
         return piece[:, :, ::-1] if mirror else piece
+
+
+class Ahead:
+    """The same batches, prepared by threads before they are asked for: for a device faster than one core."""
+
+    def __init__(self, batches: Callable[[int], Batch], threads: int):
+        self.batches, self.threads = batches, threads
+        self.pool = ThreadPoolExecutor(threads)
+        self.coming: dict[int, Future[Batch]] = {}
+
+    def __call__(self, step: int) -> Batch:
+        for number in range(step, step + self.threads + 1):
+            if number not in self.coming:
+                self.coming[number] = self.pool.submit(self.batches, number)
+        return self.coming.pop(step).result()
 
 
 def validation_set(pictures: Pictures, *, crop: int, limit: int) -> list[Tensor]:

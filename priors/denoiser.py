@@ -1,6 +1,4 @@
-"""The convolutional denoiser: U-shaped, residual, conditioned on the noise level, smooth, for pictures of any
-size.
-"""
+"""The convolutional denoiser: U-shaped, residual, conditioned on the noise level, smooth, for any size."""
 
 from __future__ import annotations
 
@@ -64,7 +62,10 @@ class Denoiser(nn.Module):
 
     y is (B, C, H, W) of any height and width, on [0, 1] plus noise; sigma is a float or a tensor of one level
     a sample, a fraction of the data range. The residual is scaled by sigma, so D(y, 0) = y exactly. Only
-    smooth operations (convolutions, SiLU), so D is infinitely differentiable in y.
+    smooth operations (convolutions, SiLU), so D is infinitely differentiable in y. Above the trained range,
+    s = config.sigma[1], contrast is reduced to it:
+    D(y, sigma) = 1/2 + (D(1/2 + c (y - 1/2), s) - 1/2) / c with c = s / sigma,
+    which is what the formula becomes when N sees c (y - 1/2) and s.
 
     With `precision="auto"` a float32 picture without gradients runs in bfloat16 where the processor has it;
     "fp32" turns that off. float64 weights and input stay float64.
@@ -109,8 +110,11 @@ class Denoiser(nn.Module):
 
     def residual(self, x: Tensor, level: Tensor) -> Tensor:
         """N(x, sigma) / 2 for x of a suitable size and level (B or 1, 1, 1, 1)."""
-        z = functional.pixel_unshuffle(x - 0.5, 2)
-        z = self.head(torch.cat([z, (4 * level).expand(z.shape[0], 1, *z.shape[2:])], dim=1))
+        known = level.clamp(max=self.config.sigma[1])
+        contrast = known / level.clamp(min=torch.finfo(level.dtype).tiny)
+        contrast = torch.where(known < level, contrast, torch.ones_like(level))
+        z = functional.pixel_unshuffle(contrast * (x - 0.5), 2)
+        z = self.head(torch.cat([z, (4 * known).expand(z.shape[0], 1, *z.shape[2:])], dim=1))
         skips = []
         for encode, down in zip(self.encoders, self.downs, strict=True):
             z = encode(z)

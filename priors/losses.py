@@ -1,6 +1,4 @@
-"""Training losses: each takes (prediction, target), (B, C, H, W) or (B, n), and returns a scalar; usable in
-any loop.
-"""
+"""Training losses (prediction, target) -> scalar, on (B, C, H, W) or (B, n); usable in any training loop."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from priors import processes
-from priors.checkpoint import build, network_class, save_network
-from priors.data import NoisyPatches, Pictures, load_pictures, split, validation_psnr, validation_set
+from priors.checkpoint import build, load_network, network_class, read_provenance, save_network
+from priors.data import Ahead, NoisyPatches, Pictures, load_pictures, split, validation_psnr, validation_set
 from priors.logbook import Logbook
-from priors.losses import LOSSES, Objective, regression
+from priors.losses import LOSSES, Batch, Objective, regression
 from priors.train import Learner, Plan, Step, read_plan, seconds_per_step, training
 
 LEVELS = (15 / 255, 25 / 255, 50 / 255)
@@ -148,10 +148,13 @@ class Session:
         """Train to the end of the plan; only the first process validates and writes files."""
         plan, before, saved = self.learner.plan, self.seconds, time.monotonic()
         started = saved
-        for step in training(self.learner, self.recipe.batches(self.data.pictures), self.recipe.objective()):
+        batches: Callable[[int], Batch] = self.recipe.batches(self.data.pictures)
+        if self.learner.device.type != "cpu":
+            batches = Ahead(batches, threads=4)
+        for step in training(self.learner, batches, self.recipe.objective()):
             self.seconds = before + time.monotonic() - started
             if processes.rank() == 0:
-                due = step.done % plan.period == 0 or step.done == plan.steps
+                due = step.done % plan.every == 0 or step.done == plan.steps
                 if due:
                     self.validate(step)
                 if due or time.monotonic() - saved > SAVE_SECONDS:
@@ -206,16 +209,30 @@ class Session:
 
 
 def begin(
-    places: Places, recipe: Recipe, plan: Plan, *, device: str = "cpu", minutes: float | None = None
+    places: Places,
+    recipe: Recipe,
+    plan: Plan,
+    *,
+    device: str = "cpu",
+    minutes: float | None = None,
+    start: str | Path | None = None,
 ) -> Session:
-    """A fresh training; `plan.steps` becomes what fits in `minutes`, if given, at the speed measured now."""
+    """A fresh training; `plan.steps` becomes what fits in `minutes`, if given, at the speed measured now.
+
+    `start` is a checkpoint whose weights it begins with; kind and configuration are then the checkpoint's.
+    """
+    if start is not None:
+        card = read_provenance(start)
+        recipe = replace(recipe, kind=card["kind"], config=card["config"])
     data, network = load_data(places, recipe), recipe.network()
+    if start is not None:
+        network.load_state_dict(load_network(start).state_dict())
     places.out.parent.mkdir(parents=True, exist_ok=True)
     if minutes is not None:
         trial = Learner(network, replace(plan, steps=1_000_000), device=device)
         pace = seconds_per_step(trial, recipe.batches(data.pictures), recipe.objective(), seconds=10.0)
         steps = processes.agree(max(1, int(0.95 * 60 * minutes / pace)))  # the rest is for validation
-        plan = replace(plan, steps=steps, period=max(1, steps // 60))
+        plan = replace(plan, steps=steps)
         say(f"{pace:.3f} s a step: {steps} steps in {minutes:g} minutes.")
     if processes.rank() == 0:
         places.logbook.begin()

@@ -1,6 +1,4 @@
-"""Training as a generator of steps: a plan, a learner that holds everything a step changes, and the loop
-between them.
-"""
+"""Training as a generator of steps: a plan, a learner holding all that a step changes, and the loop."""
 
 from __future__ import annotations
 
@@ -26,20 +24,25 @@ class Plan:
     """How a training runs from its first step to its last; all of it is written down in the training's state.
 
     The rate rises over `warmup` steps to `rate`, stays there up to step `hold`, and falls along a cosine to
-    `rate * last` at the final step; `hold=steps` never lets it fall. `ema` is the decay of the running mean
-    of the weights, which is what is validated and shipped; it starts shorter. Every `period` steps it is
-    validated.
+    `rate * last` at the final step; `hold=steps` never lets it fall. `ema` is the decay of the running mean of
+    the weights, which is what is validated and shipped; it starts shorter. It is validated every `period`
+    steps, 0 for a sixtieth of all.
     """
 
     steps: int
     rate: float
-    period: int = 500
+    period: int = 0
     hold: int = 0
     last: float = 0.005
     warmup: int = 100
     ema: float = 0.999
     clip: float = 1.0
     precision: str = "fp32"
+
+    @property
+    def every(self) -> int:
+        """Steps between two validations."""
+        return self.period or max(1, self.steps // 60)
 
     def rate_at(self, step: int) -> float:
         """Learning rate of the step number `step`, counted from zero."""
@@ -75,17 +78,16 @@ class Learner:
         self.device = torch.device(device)
 
     def step(self, batch: Batch, objective: Objective) -> Step:
-        """One step of Adam with a clipped gradient; raises FloatingPointError at the first loss that is not
-        finite.
-        """
+        """One step of Adam, gradient clipped; raises FloatingPointError at a loss that is not finite."""
         rate = self.plan.rate_at(self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         noisy, clean, sigma = (t.to(self.device, non_blocking=True) for t in batch)
-        with autocast(self.plan.precision, self.device):
-            loss = objective(self.called, (noisy, clean, sigma), self.done / self.plan.steps)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True):  # the same bits on a GPU too
+            with autocast(self.plan.precision, self.device):
+                loss = objective(self.called, (noisy, clean, sigma), self.done / self.plan.steps)
+            loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         value = float(loss.detach())
         if not math.isfinite(value):

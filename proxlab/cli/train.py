@@ -48,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
     add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
     add("--validate-every", type=_count, metavar="N", help="steps between validations [a sixtieth of all]")
+    add("--start", metavar="FILE", help="begin with the weights of this checkpoint, and its shape")
     add("--resume", action="store_true", default=None, help="go on from the last checkpoint beside --out")
     add("--overwrite", action="store_true", default=None, help="begin anew where a training lies already")
     add("--precision", choices=["auto", "bf16", "fp32"], help="arithmetic of the convolutions [auto]")
@@ -112,7 +113,7 @@ def _session(args: argparse.Namespace, places: Places) -> Session:
         )
         raise UsageError(message)
     recipe, plan = asked(args, device)
-    return begin(places, recipe, plan, device=device, minutes=args.minutes)
+    return begin(places, recipe, plan, device=device, minutes=args.minutes, start=args.start)
 
 
 def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
@@ -135,11 +136,10 @@ def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
         patch=args.patch or 64,
         seed=args.seed or 0,
     )
-    steps = args.steps or 1
     plan = Plan(
-        steps=steps,
+        steps=args.steps or 1,  # --minutes decides it later
         rate=args.lr or 1e-3,
-        period=args.validate_every or max(1, steps // 60),
+        period=args.validate_every or 0,
         hold=args.hold or 0,
         precision=resolve(args.precision or "auto", device),
     )

@@ -7,6 +7,7 @@ import tifffile
 import torch
 
 from priors.data import (
+    Ahead,
     NoisyPatches,
     Pictures,
     as_training_pixels,
@@ -111,6 +112,13 @@ def test_a_batch_depends_on_seed_step_and_rank_alone(pictures):
         NoisyPatches(pictures, 16, 4, (0.0, 0.2), 1, 1)(7),
     ]
     assert not any(torch.equal(first(7)[0], other[0]) for other in others)
+
+
+def test_ahead_gives_the_same_batches(pictures):
+    plain = NoisyPatches(pictures, 16, 4, (0.0, 0.2), seed=1)
+    ahead = Ahead(plain, threads=3)
+    for k in (0, 1, 2, 7):
+        assert all(torch.equal(a, b) for a, b in zip(ahead(k), plain(k), strict=True))
 
 
 def test_noise_has_the_level_it_says(pictures):

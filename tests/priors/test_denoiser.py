@@ -80,6 +80,15 @@ def test_without_bias_there_is_none():
     assert [name for name, _ in small().named_parameters() if "bias" in name]
 
 
+def test_above_the_trained_range_contrast_is_reduced():
+    net, x = small(sigma=(0.0, 0.1)), torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    by_hand = 0.5 + 4 * (net(0.5 + (x - 0.5) / 4, 0.1) - 0.5)
+    assert torch.allclose(net(x, 0.4), by_hand, atol=1e-13)
+    levels = torch.tensor([0.4, 0.05], dtype=torch.float64)
+    assert torch.allclose(net(x, levels)[1:], net(x[1:], 0.05), atol=1e-14)
+    assert not torch.allclose(net(x, 0.4), small(sigma=(0.0, 0.4))(x, 0.4), atol=1e-4)
+
+
 def test_config_must_be_consistent():
     with pytest.raises(ValueError, match="2 widths and 1 block counts"):
         DenoiserConfig(widths=(4, 8), blocks=(1,))

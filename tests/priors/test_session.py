@@ -88,6 +88,17 @@ def test_a_training_can_be_lengthened(folder):
     assert longer.learner.plan.hold == 6
 
 
+def test_a_training_can_start_from_weights(folder):
+    first = begin(places(folder, "first.safetensors"), RECIPE, PLAN)
+    finish(first)
+    other = sessions.replace(RECIPE, config={"channels": 1}, seed=9)
+    second = begin(places(folder, "second.safetensors"), other, PLAN, start=first.places.out)
+    begun = second.learner.network.state_dict()
+    assert all(torch.equal(begun[k], t) for k, t in tensors(first.places.out).items())
+    assert second.recipe.config["widths"] == [4, 6]
+    assert finish(second)[-1] == 6
+
+
 def test_out_holds_the_best_weights_not_the_last(folder, monkeypatch):
     values = iter([20.0, 25.0, 22.0])
     monkeypatch.setattr(sessions, "validation_psnr", lambda *_: value[0])
