@@ -12,7 +12,7 @@ class PsfEstimate:
     """A psf found in a picture.
 
     psf (h, w), odd, sum 1, centre n // 2; kind; its numbers in pixels and degrees; confidence in [0, 1], the
-    share of trials with synthetic blurs at this strength of evidence that were right; one line of text.
+    its maker says what it means; one line of text.
     """
 
     psf: np.ndarray
