@@ -1,4 +1,4 @@
-"""Denoising: PSNR on a folder at sigma 15, 25 and 50 of 255, and seconds beside deepinv's DnCNN and DRUNet.
+"""Denoising: PSNR at sigma 15, 25 and 50 of 255, seconds and memory beside deepinv's DnCNN and DRUNet.
 
     python benchmarks/denoising.py --images bsd68 --prior denoiser-gray [--color] [--sizes 512 2048]
 
@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -23,6 +26,7 @@ from imaging.metrics import psnr
 from priors.data import load_pictures
 
 LEVELS = (15, 25, 50)
+RIVALS = ("DnCNN", "DRUNet")  # deepinv's
 PUBLISHED = {
     False: {"BM3D": (31.07, 28.57, 25.62), "DnCNN": (31.72, 29.23, 26.23), "FFDNet": (31.63, 29.19, 26.29)},
     True: {"CBM3D": (33.52, 30.71, 27.38), "FFDNet": (33.87, 31.21, 27.96), "DRUNet": (34.30, 31.69, 28.51)},
@@ -43,27 +47,42 @@ def quality(network: torch.nn.Module, folder: str, *, color: bool, every: int) -
         yield level, sum(values) / len(values)
 
 
+def network_of(name: str, channels: int, precision: str) -> torch.nn.Module:
+    """A denoiser of ours, or one of deepinv's with random weights."""
+    if name not in RIVALS:
+        return priors.load(name, precision=precision)
+    import deepinv
+
+    made = getattr(deepinv.models, name)(in_channels=channels, out_channels=channels, pretrained=None)
+    return made.eval().requires_grad_(False)
+
+
+def peak() -> float:
+    """Peak resident MiB of this process (VmHWM: getrusage would count the parent's too); nan off Linux."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), float("nan"))
+
+
 @torch.no_grad()
-def seconds(call: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, repeats: int) -> float:
-    """Least time of several calls after one to warm up."""
-    call(x)
-    times = []
-    for _ in range(repeats):
+def cost(name: str, size: int, channels: int, precision: str, threads: int) -> tuple[float, float]:
+    """Least seconds of up to three calls after a first one, and MiB that the first one added to the peak."""
+    torch.set_num_threads(threads)
+    network, x = network_of(name, channels, precision), torch.rand(1, channels, size, size)
+    before, times = peak(), []
+    network(x, 0.1)
+    added = peak() - before
+    while len(times) < 3 and sum(times) < 20:
         start = time.perf_counter()
-        call(x)
+        network(x, 0.1)
         times.append(time.perf_counter() - start)
-    return min(times)
+    return min(times), added
 
 
-def rivals(channels: int) -> dict[str, torch.nn.Module]:
-    """deepinv's denoisers with random weights."""
-    from deepinv.models import DnCNN, DRUNet
-
-    made = {
-        "deepinv DnCNN": DnCNN(in_channels=channels, out_channels=channels, pretrained=None),
-        "deepinv DRUNet": DRUNet(in_channels=channels, out_channels=channels, pretrained=None),
-    }
-    return {name: network.eval().requires_grad_(False) for name, network in made.items()}
+def alone(*arguments: object) -> tuple[float, float]:
+    """`cost` in a process of its own, since a peak never goes down again."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(cost, *arguments).result()
 
 
 def main() -> None:
@@ -87,12 +106,10 @@ def main() -> None:
             found = list(quality(network, args.images, color=args.color, every=args.every))
             rows += [(name, f"psnr_{level}", value) for level, value in found]
             print(f"{name:28s}" + "".join(f"{value:9.2f}" for _, value in found), flush=True)
-    for size in args.sizes:
-        x = torch.rand(1, channels, size, size)
-        for name, network in {**networks, **rivals(channels)}.items():
-            took = seconds(lambda x, network=network: network(x, 0.1), x, repeats=3)
-            rows.append((name, f"seconds_{size}", took))
-            print(f"{name:28s} {size} x {size}: {took:8.3f} s", flush=True)
+    for size, name in itertools.product(args.sizes, [*args.prior, *RIVALS]):
+        took, added = alone(name, size, channels, args.precision, torch.get_num_threads())
+        rows += [(Path(name).stem, f"seconds_{size}", took), (Path(name).stem, f"mebibytes_{size}", added)]
+        print(f"{Path(name).stem:28s} {size} x {size}: {took:8.3f} s {added:8.0f} MiB", flush=True)
     if args.out:
         with args.out.open("a", newline="") as file:
             csv.writer(file).writerows(rows)

@@ -24,8 +24,8 @@ class Plan:
     """How a training runs from its first step to its last; all of it is written down in the training's state.
 
     The rate rises over `warmup` steps to `rate`, stays there up to step `hold`, and falls along a cosine to
-    `rate * last` at the final step; `hold=steps` never lets it fall. `ema` is the decay of the running mean of
-    the weights, which is what is validated and shipped; it starts shorter. It is validated every `period`
+    `rate * last` at the final step; `hold=steps` never lets it fall. `ema` is the decay of the running mean
+    of the weights, which is what is validated and shipped; it starts shorter. It is validated every `period`
     steps, 0 for a sixtieth of all.
     """
 
