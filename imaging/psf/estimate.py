@@ -90,8 +90,8 @@ def _judged(spectrum: Spectrum, kind: str) -> PsfEstimate:
     confidence = float(1 - 0.5 * np.exp(-margin))
     found = _unbiased(found)
     text = (
-        f"{_described(found)} estimated from the picture, confidence {confidence:.0%}: "
-        f"log likelihood {gain:.0f} above no blur, {lead:.0f} above the next kind ({_described(rival)})."
+        f"{_described(found)} (log likelihood {gain:.0f} above no blur, "
+        f"{lead:.0f} above the next kind, {_described(rival)})"
     )
     return PsfEstimate(
         found.psf(), kind, dict(zip(NAMES[kind], found.numbers, strict=True)), confidence, text

@@ -58,7 +58,7 @@ def psf_from_point(image: np.ndarray, at: tuple[int, int], *, size: int) -> PsfE
     strength = float(light[peak] / max(noise, 1e-12))
     text = (
         f"point at row {centre[0]}, column {centre[1]}: psf {len(psf)}x{len(psf)}, "
-        f"brightest pixel {min(strength, 9999):.0f} deviations above the background."
+        f"brightest pixel {min(strength, 9999):.0f} deviations above the background"
     )
     return PsfEstimate(
         psf, "point", {"row": centre[0], "column": centre[1]}, 1 - _CUT / max(strength, _CUT), text
@@ -140,7 +140,7 @@ def psf_from_edge(
     name = "sigma" if kind == "gaussian" else "radius"
     psf = gaussian(value) if kind == "gaussian" else disk(value)
     where = f"edge at row {at[0]}, column {at[1]}, {angle:.1f} degrees"
-    text = f"{where}: {kind}:{value:.2f}, misfit {misfit:.1%} of its step."
+    text = f"{where}: {kind}:{value:.2f}, misfit {misfit:.1%} of its step"
     return PsfEstimate(psf, kind, {name: value, "angle": angle}, 1 - misfit / _MISFIT / 2, text)
 
 

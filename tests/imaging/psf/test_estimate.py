@@ -37,7 +37,7 @@ def test_motion_is_found(leaves, length, angle):
     assert found.parameters["length"] == pytest.approx(length, abs=0.5)
     assert abs((found.parameters["angle"] - angle + 90) % 180 - 90) < 2
     np.testing.assert_array_equal(found.psf, motion(found.parameters["length"], found.parameters["angle"]))
-    assert 0.5 <= found.confidence <= 1 and found.text.startswith("motion:") and "confidence" in found.text
+    assert 0.5 <= found.confidence <= 1 and found.text.startswith("motion:") and "above no blur" in found.text
 
 
 @pytest.mark.parametrize("radius", [3.0, 5.0])
