@@ -22,13 +22,10 @@ from proxlab.errors import InputError, UsageError
 
 NET = '{"widths": [4, 6], "blocks": [1, 1]}'
 SCRIPT = """
-import argparse, priors.session
-from proxlab.cli import train
-priors.session.SAVE_SECONDS = 0.0
-parser = argparse.ArgumentParser()
-train.add_parser(parser.add_subparsers(dest="verb"))
-args = parser.parse_args()
-raise SystemExit(args.run(args))
+import sys, priors.session
+from proxlab.__main__ import main
+priors.session.SAVE_SECONDS = 0.0  # a checkpoint after every step
+sys.exit(main())
 """
 
 
@@ -136,20 +133,18 @@ def test_what_to_train_on_must_be_said():
         command(["train", "denoiser", "--steps", "1"])
 
 
-def start(folder, tmp_path, *launcher):
-    """The command in a process of its own, saving its state after every step."""
-    script = tmp_path / "command.py"
-    script.write_text(SCRIPT)
+def environment():
     here = str(Path(priors.__file__).parents[1])  # works installed or not
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": here}
-    return [sys.executable, *launcher, str(script)], environment
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": here}
 
 
 @pytest.mark.slow
 def test_killed_and_resumed_is_bit_identical(folder, tmp_path):
-    call, environment = start(folder, tmp_path)
+    script = tmp_path / "command.py"
+    script.write_text(SCRIPT)
+    call = [sys.executable, str(script)]
     rarely = ["--validate-every", "25"]
-    with subprocess.Popen([*call, *words(folder, "killed", 100), *rarely], env=environment) as process:
+    with subprocess.Popen([*call, *words(folder, "killed", 100), *rarely], env=environment()) as process:
         state, end = tmp_path / "killed.training.safetensors", time.monotonic() + 120
         while not state.exists() and time.monotonic() < end:
             time.sleep(0.02)
@@ -164,12 +159,20 @@ def test_killed_and_resumed_is_bit_identical(folder, tmp_path):
 @pytest.mark.slow
 def test_two_processes(folder, tmp_path):
     """Two processes with half the batch each average their gradients, the same way every time."""
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517")
-    call, environment = start(folder, tmp_path, *launcher)
-    done = subprocess.run([*call, *words(folder, "two")], env=environment, capture_output=True)
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29517",
+    ]
+    call = [*torchrun, "-m", "proxlab"]
+    done = subprocess.run([*call, *words(folder, "two")], env=environment(), capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     card = read_provenance(tmp_path / "two.safetensors")
     assert card["processes"] == 2
     assert len((tmp_path / "two.csv").read_text().splitlines()) == 3
-    subprocess.run([*call, *words(folder, "again")], env=environment, check=True, capture_output=True)
+    subprocess.run([*call, *words(folder, "again")], env=environment(), check=True, capture_output=True)
     assert same(tmp_path / "two.safetensors", tmp_path / "again.safetensors")
