@@ -126,9 +126,9 @@ class LinearOperator(LinearPhysics):
         """argmin over x of gamma/2 |A x - y|^2 + |x - z|^2 / 2; gamma > 0, a number or one a sample.
 
         Here by preconditioned conjugate gradients: (I + gamma A^T A) x = z + gamma A^T y is solved to the
-        relative residual rtol (1e-5 in float32, 1e-10 in float64), which is recomputed at the end; SolveError
-        when max_iter steps miss it. Differentiable in z, y and gamma. Operators with exact_prox need neither
-        option.
+        relative residual rtol (1e-5 in float32, 1e-10 in float64), which is recomputed at the end (where A is
+        blind, the error of x is the residual, so large gamma is for float64); SolveError when max_iter steps
+        miss it. Differentiable in z, y and gamma. Operators with exact_prox need neither option.
         """
         gamma = column(gamma, y)
         b = self.A_adjoint(y) * gamma

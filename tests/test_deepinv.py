@@ -49,7 +49,13 @@ def test_their_call_is_our_a_and_their_noise_can_be_switched_on(make, psf):
     assert torch.equal(op(x), op.A(x))
     op.noise_model = deepinv.physics.GaussianNoise(0.1, rng=torch.Generator().manual_seed(0))
     assert 0.05 < float((op(x) - op.A(x)).std()) < 0.2
-    assert torch.equal(op.clone().A(x), op.A(x))
+
+
+def test_their_clone_keeps_a_random_generator(psf):
+    op = OPERATORS["circular"](psf)
+    op.noise_model = deepinv.physics.GaussianNoise(0.1, rng=torch.Generator().manual_seed(0))
+    x, twin = picture(op), op.clone()
+    assert torch.equal(twin(x), op(x)) and twin.noise_model.rng is not op.noise_model.rng
 
 
 def test_their_parameters_are_dropped_and_their_updates_refused(psf):

@@ -69,6 +69,18 @@ def test_nan_is_named():
         conjugate_gradient(lambda v: v, torch.tensor([[torch.nan]]), rtol=1e-5, max_iter=3)
 
 
+def test_nan_inside_is_a_miss_not_an_answer():
+    for start, scale in ((torch.nan, 2.0), (0.0, torch.nan)):
+        with pytest.raises(SolveError, match="at relative residual inf"):
+            conjugate_gradient(
+                lambda v, s=scale: s * v,
+                torch.ones(1, 3),
+                x0=torch.full((1, 3), start),
+                rtol=1e-5,
+                max_iter=9,
+            )
+
+
 def test_arguments_stay():
     b, x0 = torch.ones(1, 3), torch.zeros(1, 3)
     conjugate_gradient(lambda v: 2 * v, b, x0=x0, rtol=1e-5, max_iter=5)

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from imaging import operator
-from imaging.blur import CircularBlur, WindowedBlur
+from imaging.blur import CircularBlur, PaddedBlur, WindowedBlur
 from imaging.linsolve import SolveError
-from imaging.masks import Identity
+from imaging.masks import Identity, Masked
 from imaging.operator import LinearOperator
+from imaging.sampling import Downsample
+from imaging.varying import VaryingBlur
 
 
 class Diagonal(LinearOperator):
@@ -114,3 +116,20 @@ def test_the_functions_fall_back_for_deepinv(psf):
     ours = CircularBlur(psf, (1, 9, 8))
     assert operator.norm_bound(ours) == ours.norm_bound() and operator.factored(ours) is not None
     assert operator.embed(ours, x) is x and operator.window(ours, x) is x
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_everything_follows_to_the_gpu(psf):
+    mask = torch.rand(1, 1, 9, 8) > 0.3
+    for op in (
+        Masked(WindowedBlur(psf, (1, 9, 8)), mask),
+        PaddedBlur(psf, (1, 9, 8), "reflect"),
+        Downsample(CircularBlur(psf, (1, 8, 6)), 2),
+        VaryingBlur(psf.expand(2, 2, 1, 3, 4), (1, 9, 8)),
+    ):
+        z, y = torch.rand(1, *op.img_size).double(), torch.rand(1, *op.data_size).double()
+        there = copy.deepcopy(op).to("cuda")
+        assert torch.allclose(there.prox_l2(z.cuda(), y.cuda(), 3.0).cpu(), op.prox_l2(z, y, 3.0), atol=1e-8)
+        assert torch.allclose(there.A(z.cuda()).cpu(), op.A(z), atol=1e-12)
+        with pytest.raises(TypeError, match=r"on cuda:0 but .* on cpu: move one of them"):
+            there.A(z)
