@@ -11,9 +11,13 @@ MANY = 1e-3  # scattered clipped pixels are worth a word above this share
 
 
 class Clipped(NamedTuple):
-    """`valid` (C, H, W) is True where a pixel can be used, or None when all can; `notes` what was found."""
+    """`valid` (C, H, W) is True where a pixel can be used, None when all can.
+
+    `warnings` say what is masked, `notes` what lies at the ends of the range and is used.
+    """
 
     valid: np.ndarray | None
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -26,26 +30,27 @@ def find_clipped(planes: np.ndarray, low: float, high: float) -> Clipped:
 
     >>> picture = np.full((1, 6, 6), 90, np.uint8)
     >>> picture[0, 1:4, 1:3] = 255
-    >>> find_clipped(picture, 0, 255).notes
+    >>> find_clipped(picture, 0, 255).warnings
     ('6 pixels are clipped at white (16.7 %) and are masked.',)
     """
     invalid = np.zeros(planes.shape, bool)
-    notes = []
+    warnings: list[str] = []
+    notes: list[str] = []
     for end, name in ((high, "white"), (low, "black")):
         at_end = planes == end
         if not at_end.any():
             continue
         content = at_end.mean(axis=(1, 2), keepdims=True) > CONTENT
         solid = _squares(at_end) & ~content
+        if solid.any():
+            warnings.append(f"{solid.sum()} pixels are clipped at {name} ({_percent(solid)}) and are masked.")
         notes += _notes(name, at_end, solid, content)
         invalid |= solid
-    return Clipped(~invalid if invalid.any() else None, tuple(notes))
+    return Clipped(~invalid if invalid.any() else None, tuple(warnings), tuple(notes))
 
 
 def _notes(name: str, at_end: np.ndarray, solid: np.ndarray, content: np.ndarray) -> list[str]:
     notes = []
-    if solid.any():
-        notes.append(f"{solid.sum()} pixels are clipped at {name} ({_percent(solid)}) and are masked.")
     if content.any():
         whole = at_end & content
         notes.append(

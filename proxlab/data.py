@@ -21,7 +21,7 @@ class Data:
     """A picture taken apart.
 
     planes (C, H, W) are what is worked on, on [0, 1]; valid (1|C, H, W) says which may be used, None is all
-    of them; alpha is as stored; notes say what was found clipped.
+    of them; alpha is as stored; warnings and notes say what was found clipped.
     """
 
     layout: Layout
@@ -29,6 +29,7 @@ class Data:
     planes: NDArray[Any]
     alpha: NDArray[Any] | None
     valid: NDArray[np.bool_] | None
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -63,15 +64,16 @@ def read_data(
         stored = np.where(given, stored, stored[np.broadcast_to(given, stored.shape)].flat[0])
     unit, scale = to_float(stored, data_range=data_range)
     valid = given
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     if (mask is None or mask is True) and scale.clip:
-        valid, notes = find_clipped(stored, scale.low, scale.high)
+        valid, warnings, notes = find_clipped(stored, scale.low, scale.high)
     values = Values(scale, linear)
     planes = values.light(unit)
     if given is not None:
         used = np.broadcast_to(given, planes.shape)
         planes = np.where(used, planes, planes.mean(where=used, dtype=np.float64).astype(planes.dtype))
-    return Data(layout, values, np.ascontiguousarray(planes), alpha, valid, notes)
+    return Data(layout, values, np.ascontiguousarray(planes), alpha, valid, warnings, notes)
 
 
 def given_mask(mask: Any, layout: Layout) -> NDArray[np.bool_] | None:

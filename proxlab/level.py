@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from proxlab.methods.base import Noise
 from proxlab.request import Request
 
 DISAGREE = 1.5  # a given sigma this many times off the estimate deserves a warning
+GLIMPSE = 768  # pixels a side that are looked at for that warning
 FAINT = 1e-6  # what an estimate of zero becomes, so that nobody divides by it
 
 
@@ -35,7 +36,8 @@ def find_level(request: Request, data: Data, blur: Blur) -> Level:
     if noise.kind == "poisson":
         return _poisson(request, noise, data)
     simple = request.scale == 1 and not blur.varying
-    estimate = estimate_level(data, blur if simple else None)
+    seen = data if request.sigma is None else _glimpse(data)
+    estimate = estimate_level(seen, blur if simple else None)
     floor = max(data.values.step / 12**0.5, FAINT)  # rounding to integers is noise too
     if request.sigma is None:
         if estimate is None:
@@ -49,6 +51,17 @@ def find_level(request: Request, data: Data, blur: Blur) -> Level:
         f"sigma is given as {sigma:.4g} but the picture looks like {estimate:.4g}: the given one is used."
     )
     return Level(noise, sigma, "given", (warning,))
+
+
+def _glimpse(data: Data) -> Data:
+    """The middle of a large picture: enough to see that a given level is far off."""
+    height, width = data.planes.shape[1:]
+    top, left = max(0, (height - GLIMPSE) // 2), max(0, (width - GLIMPSE) // 2)
+    part = np.s_[:, top : top + GLIMPSE, left : left + GLIMPSE]
+    valid = None if data.valid is None else data.valid[part]
+    if valid is not None and not valid.any():
+        return data
+    return replace(data, planes=data.planes[part], valid=valid)
 
 
 def _poisson(request: Request, noise: Noise, data: Data) -> Level:

@@ -77,8 +77,8 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
         device=device_text(device),
         memory=needed,
         masked=data.masked,
-        notes=blur.notes,
-        warnings=data.notes + blur.warnings + level.warnings,
+        notes=data.notes + blur.notes,
+        warnings=data.warnings + blur.warnings + level.warnings,
         hashes={**hashes, "psf": blur.digest},
     )
     return Prepared(job, method, data, op.to(device, y.dtype), y.to(device), started)
@@ -123,7 +123,7 @@ def _choose(request: Request, data: Data, blur: Blur, *, given: bool) -> tuple[M
         method = request.choose_method(varying=blur.varying)
         if not method.supports.mask:
             note = f"clipped pixels are used as they are: method {method.name!r} cannot leave pixels out."
-            return method, replace(data, valid=None, notes=(note,))
+            return method, replace(data, valid=None, warnings=(note,))
     return request.choose_method(mask=data.valid is not None, varying=blur.varying), data
 
 

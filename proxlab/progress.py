@@ -73,23 +73,17 @@ class Bar:
         self._meter: _Meter | None = None
 
     def __call__(self, update: Update) -> None:
-        if not self._shown:
-            return
         if self._meter is None:
-            self._meter = self._open(update.total)
+            return
         self._meter.total = update.total
         self._meter.update(update.iteration - self._meter.n)
 
-    def _open(self, total: int | None) -> _Meter:
-        from tqdm import tqdm
-
-        # disable=None: silent unless stderr is a terminal
-        meter: _Meter = tqdm(
-            desc=self._title, total=total, delay=PATIENCE, disable=None, leave=False, unit="it"
-        )
-        return meter
-
     def __enter__(self) -> Bar:
+        if self._shown:
+            from tqdm import tqdm
+
+            # opened at once, so that the choice of a weight counts; disable=None: only on a terminal
+            self._meter = tqdm(desc=self._title, delay=PATIENCE, disable=None, leave=False, unit="it")
         return self
 
     def __exit__(

@@ -25,10 +25,14 @@ def psf_file(text: str) -> Path | None:
     >>> psf_file("gaussian:2") is None
     True
     """
-    for name in (text, text.rpartition(":")[0]):
-        if name and os.path.isfile(name):
-            return Path(name)
-    return None
+    from imaging.psf.text import GRAMMAR
+
+    if text.partition(":")[0].strip().lower() in GRAMMAR:
+        return None
+    matlab = text.rpartition(":")[0]
+    if not os.path.isfile(text) and matlab.lower().endswith(".mat"):
+        text = matlab
+    return Path(text) if os.path.isfile(text) else None
 
 
 def beside(path: Path, receipt: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Integral
 
 from proxlab.errors import UsageError, unknown
 from proxlab.memory import parse_bytes
@@ -93,9 +94,12 @@ class Request:
             message = f"lam is {self.lam}: give a positive number, larger is smoother."
             raise UsageError(message)
         for name, value in (("num_iter", self.num_iter), ("scale", self.scale)):
-            if value is not None and (value != int(value) or value < 1):
+            if value is not None and (not isinstance(value, Integral) or value < 1):
                 message = f"{name} is {value}: give a whole number from 1."
                 raise UsageError(message)
+        if not isinstance(self.seed, Integral) or self.seed < 0:
+            message = f"seed is {self.seed!r}: give a whole number from 0."
+            raise UsageError(message)
         if self.origin is not None and len(self.origin) != 2:
             message = f"origin is {self.origin}: give the row and the column of the psf's centre."
             raise UsageError(message)

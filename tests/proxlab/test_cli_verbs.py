@@ -138,3 +138,13 @@ def test_info_lists_versions_devices_methods(capsys):
     assert record["devices"][0].startswith("cpu") and ".png" in record["formats"]
     assert main(["info"]) == 0
     assert "identity" in capsys.readouterr().out
+
+
+def test_a_kind_of_psf_goes_before_a_file_of_that_name(folder):
+    from proxlab.receipt import psf_file
+
+    Path("gaussian").write_text("x")
+    np.save("k.npy", np.ones((3, 3)))
+    Path("k.mat").write_bytes(b"x")
+    assert psf_file("gaussian:2") is None and psf_file("gone.npy") is None
+    assert psf_file("k.npy") == Path("k.npy") and psf_file("k.mat:h") == Path("k.mat")

@@ -283,3 +283,10 @@ def test_the_same_call_gives_the_same_bits_and_leaves_the_generator_alone(grey):
     second = quietly(grey, PSF, method="identity", sigma=0.02)[1]["hashes"]
     assert first == second
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_wrong_sigma_is_noticed_in_the_middle_of_a_large_picture(spy):
+    noisy = (0.5 + 0.05 * np.random.default_rng(4).standard_normal((900, 60))).astype(np.float32)
+    noisy[:60] = 0.5  # outside the part that is looked at
+    _, info = quietly(noisy, CENTRED, method="spy", sigma=0.01)
+    assert "but the picture looks like 0.0" in info["warnings"][0] and len(spy.tasks) == 1

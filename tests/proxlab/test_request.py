@@ -31,6 +31,8 @@ from proxlab.request import parse_noise, same_treatment
         ({"sigma": 2.55}, "sigma is 2.55, more than the whole range: as a fraction of 255 it is 0.01"),
         ({"lam": 0.0}, "lam is 0.0: give a positive number, larger is smoother"),
         ({"num_iter": 0}, "num_iter is 0: give a whole number from 1"),
+        ({"seed": -1}, "seed is -1: give a whole number from 0"),
+        ({"scale": 2.0}, "scale is 2.0: give a whole number from 1"),
         ({"scale": 1.5}, "scale is 1.5: give a whole number from 1"),
         ({"origin": (1, 2, 3)}, "origin is .*: give the row and the column"),
         ({"prior": "denoiser-gray"}, "prior='denoiser-gray' is not supported"),
