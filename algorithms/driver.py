@@ -50,20 +50,17 @@ def solve(states: Iterator[State], until: Until) -> Result:
     for count, state in enumerate(islice(states, until.max_iter), 1):
         if not math.isfinite(state.residual) or not bool(torch.isfinite(state.x.sum())):
             status = Status.diverged
-            history["residual"].append(state.residual)
+            history["residual"].append(math.nan)  # of a state that is not kept, whatever it was
             break
         good = state
         for name, watched in until.watch.items():
             history[name].append(float(watched(state.x)))
-        if until.rule is not None and until.rule(state):
-            status = Status.stopped
-            history["residual"].append(state.residual)
-            break
-        if count % until.period == 0 or count == until.max_iter:
+        ruled = until.rule is not None and until.rule(state)
+        if ruled or count % until.period == 0 or count == until.max_iter:
             value = state.residual if until.measure is None else until.measure(state)
             history["residual"].append(value)
-            if value <= until.tol:
-                status = Status.converged
+            if ruled or value <= until.tol:
+                status = Status.stopped if ruled else Status.converged
                 break
     if good is None:
         message = f"the solver gave no finite state in {count} iterations: look for NaN or inf in the data."

@@ -36,6 +36,9 @@ def _iterate(
     s, q = penalties
     tau = 1 / (s * bound**2 + NORM_D_SQUARED * q)
     if isinstance(x0, State):
+        if len(x0.memory) != 3:
+            message = f"the State to resume from has {len(x0.memory)} parts, this solver's have 3."
+            raise ValueError(message)
         x, (p, w, ahead) = x0.x, x0.memory
     else:
         x = ahead = x0

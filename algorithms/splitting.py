@@ -32,8 +32,9 @@ def split_variation(
     ADMM on u = K x, v = D x: the step in x is diagonal in frequency, the one in u acts sample by sample
     (loss.prox_at), the one in v shrinks; so unknown borders, masks and decimation cost the same as periodic
     borders (Almeida and Figueiredo 2013). Where S keeps everything and the loss is quadratic, u is not split
-    at all, which halves the FFTs. The memory of a State is the dual point p (|p| <= tv.lam) and the split
-    variables. x0 is a tensor (B, C, H, W) in the operator's domain or a State of this solver.
+    at all, which halves the FFTs. The memory of a State is (p, v), p the dual point (|p| <= tv.lam), or where
+    u is split (p, w, v, u), w the dual point of S u. x0 is a tensor (B, C, H, W) in the operator's domain or
+    a State of this solver.
 
     Raises TypeError for an operator without that structure (use primal_dual_variation).
     """
@@ -102,10 +103,11 @@ def _unsplit(
 def _split(
     loss: Any, structure: Factored, tv: TotalVariation, penalties: Penalties, x0: Tensor | State
 ) -> Iterator[State]:
-    x, p, v, u, a = _begin(x0, 4, structure)
+    x, p, w, v, u = _begin(x0, 4, structure)
     size, otf, radius = (x.shape[-2], x.shape[-1]), structure.otf, tv.lam / penalties.variation
     inverse = otf.abs().square() + penalties.variation / penalties.data * laplacian_spectrum(size, x)
     ratio = penalties.variation / penalties.data
+    a = structure.scatter(w / penalties.data)
     while True:
         b = p / penalties.variation
         spectrum = rfft2(u - a).mul_(otf.conj()).add_(rfft2(_periodic_adjoint(v - b)), alpha=ratio)
@@ -113,12 +115,13 @@ def _split(
         new = irfft2(spectrum, size)
         s = _relaxed(irfft2(spectrum.mul_(otf), size), u).add_(a)
         seen = structure.select(s)
-        u = s + structure.scatter(loss.prox_at(seen, 1 / penalties.data) - seen)
-        a = s.sub_(u)
+        w = (seen - loss.prox_at(seen, 1 / penalties.data)) * penalties.data
+        a = structure.scatter(w / penalties.data)
+        u = s - a
         z = _relaxed(_periodic_differences(new), v).add_(b)
         b = tv.project(z, radius)
         x, old, p, v = new, x, b * penalties.variation, z.sub_(b)
-        yield State(x, relative_change(x, old), (p, v, u, a))
+        yield State(x, relative_change(x, old), (p, w, v, u))
 
 
 def _relaxed(new: Tensor, old: Tensor) -> Tensor:
@@ -135,4 +138,4 @@ def _begin(x0: Tensor | State, parts: int, structure: Factored | None = None) ->
     if structure is None:
         return x0, torch.zeros_like(v), v
     u = irfft2(rfft2(x0).mul_(structure.otf), (x0.shape[-2], x0.shape[-1]))
-    return x0, torch.zeros_like(v), v, u, torch.zeros_like(u)
+    return x0, torch.zeros_like(v), torch.zeros_like(structure.select(u)), v, u

@@ -88,8 +88,31 @@ class Optimality(NamedTuple):
 
 
 def tv_optimality(loss: Any, tv: TotalVariation, x: Tensor, p: Tensor) -> Optimality:
-    """Objective, gap and imbalance of x with the dual point p (B, 2, C, H, W), one number a sample."""
+    """Objective, gap and imbalance of x with the dual point p (B, 2, C, H, W), one number a sample.
+
+    For a loss with a gradient at A x; where A x may leave the loss's domain (counts of 0) there is none, and
+    split_optimality is the one to ask.
+    """
     objective = loss.value(x) + tv.value(x)
     gap = tv.value(x) - (p * differences(x)).flatten(1).sum(1)
     force = loss.grad(x) + differences_adjoint(p)
     return Optimality(objective, gap.clamp_min(0), force.flatten(1).norm(dim=1))
+
+
+def split_optimality(
+    loss: Any, tv: TotalVariation, x: Tensor, duals: tuple[Tensor, Tensor], *, gamma: float
+) -> Optimality:
+    """tv_optimality of the pair (x, u), u near A x inside the loss's domain, from the dual points (p, w).
+
+    u = prox of gamma loss at A x + gamma w, and w becomes the subgradient there, which exists where the
+    gradient does not (a dark pixel without counts). Objective loss(u) + g(x); what A x lacks to u is paid for
+    in the gap, |<w, u - A x>|. Any gamma > 0 proves, one near 1 / curvature of the loss proves most.
+    """
+    p, w = duals
+    seen = loss.op.A(x)
+    u = loss.prox_at(seen + gamma * w, gamma)
+    w = w + (seen - u) / gamma
+    gap = tv.value(x) - (p * differences(x)).flatten(1).sum(1)
+    lack = (w * (u - seen)).flatten(1).sum(1).abs()
+    force = loss.op.A_adjoint(w) + differences_adjoint(p)
+    return Optimality(loss.value_at(u) + tv.value(x), gap.clamp_min(0) + lack, force.flatten(1).norm(dim=1))

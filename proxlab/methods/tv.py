@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from algorithms.choose import Choice
     from algorithms.state import State
+    from algorithms.variation import Optimality
 
 TOL = 5e-4  # of the optimality bound, which on photographs was 3 to 5 times the true distance in objective
 BUDGET = 2000
@@ -51,7 +52,7 @@ class TotalVariationMethod:
     def run(self, task: Task) -> Outcome:
         """Choose the weight on typical windows, then solve."""
         from algorithms.driver import Until, every, solve
-        from algorithms.variation import TotalVariation, tv_optimality
+        from algorithms.variation import TotalVariation
         from imaging.operator import embed
 
         lam, rule = task.lam, "given"
@@ -63,7 +64,7 @@ class TotalVariationMethod:
         states = iterate(loss, tv, task, embed(task.op, task.y))
 
         def optimality(state: State) -> float:
-            found = tv_optimality(loss, tv, state.x, state.memory[0])
+            found = optimality_of(task, loss, tv, state)
             trace.append(float(found.objective.sum()) * scale_of(task))
             return found.relative(state.x)
 
@@ -108,15 +109,29 @@ def scale_of(task: Task) -> float:
 
 
 def iterate(loss: Any, tv: Any, task: Task, x0: Any) -> Any:
-    """The fastest solver that the operator's structure allows; penalties found on training photographs."""
+    """The fastest solver that the operator's structure allows; penalties found on training photographs.
+
+    Counts bend the likelihood more where it is dark: a stiffer data penalty converged 10 times faster there.
+    """
     from algorithms.primal_dual import primal_dual_variation
     from algorithms.splitting import Penalties, split_variation
     from imaging.operator import factored
 
     if factored(loss.op) is not None:
-        penalties = Penalties(0.05 / scale_of(task), 40 * tv.lam)
+        stiffness = 0.05 if task.noise.kind == "gaussian" else 2.0
+        penalties = Penalties(stiffness / scale_of(task), 40 * tv.lam)
         return split_variation(loss, tv, penalties=penalties, x0=x0)
     return primal_dual_variation(loss, tv, penalties=Penalties(0.5 / scale_of(task), 10 * tv.lam), x0=x0)
+
+
+def optimality_of(task: Task, loss: Any, tv: Any, state: State) -> Optimality:
+    """The proof that fits the data term: counts of 0 put A x on the border of the likelihood's domain."""
+    from algorithms.variation import split_optimality, tv_optimality
+
+    if task.noise.kind == "gaussian":
+        return tv_optimality(loss, tv, state.x, state.memory[0])
+    p, w = state.memory[:2]
+    return split_optimality(loss, tv, state.x, (p, w), gamma=scale_of(task))
 
 
 def choose_weight(task: Task) -> Choice:
@@ -130,7 +145,7 @@ def choose_weight(task: Task) -> Choice:
 
     def solver(data: Tensor, lam: float, warm: State | None) -> State:
         loss, tv = data_term(task, op, data), TotalVariation(lam / scale_of(task))
-        return last(iterate(loss, tv, task, warm or embed(op, data)), 25 if warm else 40)
+        return last(iterate(loss, tv, task, warm or embed(op, data)), 18 if warm else 32)
 
     return sure_weight(
         op,
