@@ -98,6 +98,8 @@ def gcv_weight(op: Any, y: Tensor, *, penalty: Penalty = "gradient", seed: int) 
     generator = torch.Generator().manual_seed(seed)
     probe = torch.empty(y.shape, dtype=y.dtype).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
     pair = torch.cat([y, probe.to(y)])
+    if op.valid is not None:
+        pair = pair.masked_fill(~op.valid, 0)  # what was not observed is neither misfit nor counted
 
     def probed(log_lam: float) -> float:
         fit = op.A(tikhonov(op, pair, lam=math.exp(log_lam), penalty=penalty))
@@ -117,7 +119,7 @@ def evidence_weight(op: Any, y: Tensor, *, sigma: float) -> Choice:
     s = spectra(op, y)
     if s is None:
         lam = gcv_weight(op, y, seed=0)
-        return Choice(sigma**2 / lam.value, lam.rule, lam.rise)
+        return Choice(sigma**2 / lam.value, lam.rule, (lam.rise[1], lam.rise[0]))
     seen = s.penalty > 0
     gain, power, count = s.otf[seen] / s.penalty[seen], s.power[seen], s.count[seen]
 

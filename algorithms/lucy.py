@@ -28,7 +28,7 @@ def richardson_lucy(op: Any, y: Tensor, *, tv: TotalVariation | None, x0: Tensor
     """
     y = y.clamp_min(0)
     if op.valid is not None:
-        y = y * op.valid
+        y = y.masked_fill(~op.valid, 0)  # a product would keep NaN
     return _iterate(op, y, tv, x0)
 
 

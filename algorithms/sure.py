@@ -16,6 +16,7 @@ from imaging.fft import irfft2
 from imaging.operator import factored
 
 RATIO = 1.5  # between neighbouring weights tried; the criterion is a parabola over such a step
+LIMIT = 16  # tries to either side of the start: a factor of 650
 PROBE = 0.3  # size of the perturbation that measures the divergence, in units of the noise
 
 Solver = Callable[[Tensor, float, State | None], State]
@@ -46,19 +47,18 @@ def sure_weight(
         if k not in scores:
             warm = solver(pair, start * RATIO**k, warm)
             fit, moved = op.A(warm.x).chunk(2)
-            misfit = (valid * (fit - y).square() / spread).double().sum()
+            misfit = torch.where(valid > 0, (fit - y).square() / spread, 0).double().sum()
             divergence = (valid * probe * (moved - fit)).double().sum() / step
             scores[k] = float((misfit + 2 * divergence) / valid.sum())
         return scores[k]
 
-    k, limit = 0, 8
-    while abs(k) < limit:
-        nearer = min((k - 1, k, k + 1), key=score)
-        if nearer == k:
-            break
+    k, nearer = 0, min((-1, 0, 1), key=score)
+    while nearer != k and abs(k) < LIMIT:
         k = nearer
+        nearer = min((k - 1, k, k + 1), key=score)
     shift, rise = _vertex([score(k - 1), score(k), score(k + 1)])
-    return Choice(start * RATIO ** (k + shift), "sure", rise)
+    rule = "sure" if nearer == k else "sure, still falling at the end of the range tried"
+    return Choice(start * RATIO ** (k + shift), rule, rise)
 
 
 def _vertex(values: list[float]) -> tuple[float, tuple[float, float]]:
