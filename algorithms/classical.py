@@ -28,7 +28,7 @@ def tikhonov(
 
     x (B, *op.img_size) for y (B, *op.data_size). In closed form where A^T A is diagonal in frequency; through
     crops, masks and decimation by conjugate gradients in frequency, for any other operator in the plane, both
-    to the relative residual rtol (1e-5 in float32, 1e-7 in float64), recomputed at the end. Raises SolveError
+    to the relative residual rtol (3e-5 in float32, 1e-7 in float64), recomputed at the end. Raises SolveError
     when max_iter steps miss it (raise lam or rtol), ValueError for lam that is not positive.
 
     >>> from imaging.masks import Identity
@@ -45,7 +45,7 @@ def tikhonov(
         power = structure.otf.abs().square()
         return irfft2(rfft2(y).mul_(structure.otf.conj()).div_(power + spectrum), size)
     b = op.A_adjoint(y)
-    budget = (rtol or max(default_rtol(y.dtype), 1e-7), max_iter)
+    budget = (rtol or max(3 * default_rtol(y.dtype), 1e-7), max_iter)
     if structure is not None:
         return solve_in_frequency(structure, b, 1.0, x0=embed(op, y), budget=budget, base=spectrum)
     return conjugate_gradient(

@@ -1,4 +1,4 @@
-"""The physics: operators, psfs, noise, pictures in files. Names resolve on first use, so importing costs nothing."""
+"""The physics: operators, psfs, noise, pictures in files; names resolve on first use."""
 
 from importlib import import_module
 
