@@ -14,6 +14,8 @@ from imaging import noise_patches, noise_spectrum
 REMOVED = 1e-2  # |H|^2 below which a blur counts as removing a frequency
 ENOUGH = 0.02  # share of removed frequencies below which the psf is no help
 SMALLEST = 32  # pixels a side below which there are too few frequencies for a fit
+DISBELIEF = 1.5  # so many times less noise in the flattest patches than in the spectrum: one of them is wrong
+COLOURED = 0.8  # it is the spectrum where what it calls noise falls with frequency
 TARGET = "give sigma, the standard deviation as a fraction of the range."
 
 
@@ -22,8 +24,8 @@ def estimate_sigma(y: Tensor, psf: Tensor | None = None, *, mask: Tensor | None 
 
     With a psf that removes frequencies, signal and noise spectra are fitted together and the noise is read
     where the blur leaves little (`imaging.noise_spectrum`); borders may be of any kind. Otherwise from the
-    flattest patches (`imaging.noise_patches`). Regions where values pile up at exactly 0 or 1 are left out:
-    clipping cuts the noise.
+    flattest patches (`imaging.noise_patches`), also where the picture shows that this psf did not blur it.
+    Regions where values pile up at exactly 0 or 1 are left out: clipping cuts the noise.
 
     Args:
         y: (B, C, H, W) on [0, 1], floating, at least 3 pixels a side.
@@ -48,7 +50,7 @@ def colour_of_noise(y: Tensor, psf: Tensor | None = None, *, mask: Tensor | None
     """Level of the high half of the noise-only frequencies over that of the low half: 1 for white noise.
 
     JPEG compression and resizing remove high frequencies (below 1), fine sharpening raises them (above 1);
-    rules that assume white noise must not be used far from 1. On blurred photographs white noise gives 0.94
+    rules that assume white noise must not be used far from 1. On blurred photographs white noise gives 0.91
     to 1.03 with the psf and 0.86 to 1 without it, JPEG of quality 85 or a picture enlarged 1.3 times 0.5 to
     0.8. Noise-only frequencies: with a psf the three tenths where it leaves least signal, split at the median
     of |f|; without, the DCT bands of the flattest patches above a quarter of the sampling rate, split at 0.48
@@ -107,11 +109,14 @@ Channel = tuple[np.ndarray, "np.ndarray | None", np.ndarray]  # picture, psf, ob
 
 
 def _variance(y: np.ndarray, psf: np.ndarray | None, observed: np.ndarray) -> float:
-    if psf is not None and min(y.shape) >= SMALLEST:
-        spectrum = noise_spectrum.spectrum(y, psf, observed)
-        if (spectrum.gain < REMOVED).mean() > ENOUGH:
-            return noise_spectrum.fit_noise(spectrum)[0]
+    spectrum = _helpful_spectrum(y, psf, observed)
     flat = noise_patches.flat_patches(y, observed)
+    if spectrum is not None:
+        level = noise_spectrum.fit_noise(spectrum)[0]
+        # not blurred by this psf? then what the psf should have removed is there, and it is no noise
+        doubtful = flat is not None and level > DISBELIEF**2 * noise_patches.smallest_variance(flat)
+        if not doubtful or _spectral_colour(spectrum) > COLOURED**2:
+            return level
     if flat is not None:
         return noise_patches.smallest_variance(flat)
     return noise_patches.tiny_picture_level(y, observed) ** 2
@@ -119,13 +124,9 @@ def _variance(y: np.ndarray, psf: np.ndarray | None, observed: np.ndarray) -> fl
 
 def _colour(y: np.ndarray, psf: np.ndarray | None, observed: np.ndarray) -> float:
     """Squared ratio, so that pooling takes the root as it does for levels."""
-    if psf is not None and min(y.shape) >= SMALLEST:
-        spectrum = noise_spectrum.spectrum(y, psf, observed)
-        if (spectrum.gain < REMOVED).mean() > ENOUGH:
-            quiet = noise_spectrum.quietest(spectrum, 0.3)
-            level, radius = (spectrum.power / spectrum.noise)[quiet], spectrum.radius[quiet]
-            high = radius > np.median(radius)
-            return _ratio(np.median(level[high]), np.median(level[~high]))
+    spectrum = _helpful_spectrum(y, psf, observed)
+    if spectrum is not None:
+        return _spectral_colour(spectrum)
     flat = noise_patches.flat_patches(y, observed)
     if flat is None:
         return float("nan")
@@ -133,6 +134,23 @@ def _colour(y: np.ndarray, psf: np.ndarray | None, observed: np.ndarray) -> floa
     k = np.arange(len(bands)) / len(bands)
     radius = np.hypot(k[:, None], k)
     return _ratio(np.median(bands[radius > 0.95]), np.median(bands[(radius > 0.55) & (radius <= 0.95)]))
+
+
+def _helpful_spectrum(
+    y: np.ndarray, psf: np.ndarray | None, observed: np.ndarray
+) -> noise_spectrum.Spectrum | None:
+    """The spectrum, where there is a psf and it removes enough frequencies to see the noise alone."""
+    if psf is None or min(y.shape) < SMALLEST:
+        return None
+    spectrum = noise_spectrum.spectrum(y, psf, observed)
+    return spectrum if (spectrum.gain < REMOVED).mean() > ENOUGH else None
+
+
+def _spectral_colour(spectrum: noise_spectrum.Spectrum) -> float:
+    quiet = noise_spectrum.quietest(spectrum, 0.3)
+    level, radius = (spectrum.power / spectrum.noise)[quiet], spectrum.radius[quiet]
+    high = radius > np.median(radius)
+    return _ratio(np.median(level[high]), np.median(level[~high]))
 
 
 def _ratio(high: float, low: float) -> float:

@@ -61,6 +61,21 @@ def test_a_psf_that_removes_nothing_is_no_help():
     assert not torch.equal(estimate_sigma(y, PSF), estimate_sigma(y))
 
 
+def test_a_psf_that_did_not_blur_this_picture_is_not_believed():
+    sharp, motion = photograph(4, 0.005, np.ones((1, 1))), torch.eye(13, dtype=torch.float64)[None, None]
+    assert torch.equal(estimate_sigma(sharp, motion), estimate_sigma(sharp))
+    moved = photograph(4, 0.005, np.eye(13) / 13)  # the control: the same psf, where it did blur the picture
+    assert float(estimate_sigma(moved, motion)) == pytest.approx(0.005, rel=0.1)
+    assert not torch.equal(estimate_sigma(moved, motion), estimate_sigma(moved))
+
+
+def test_a_strip_without_noise_does_not_pull_the_level_down():
+    y = photograph(4, 0.03)
+    y[..., :30] = 0.4
+    for psf in (PSF, None):
+        assert 0.025 < float(estimate_sigma(y, psf)) < 0.033
+
+
 def test_batch_is_singles_and_colour_is_pooled():
     a, b = photograph(6, 0.02), photograph(7, 0.04)
     for psf in (PSF, None):
