@@ -14,6 +14,9 @@ from imaging import noise_patches, noise_spectrum
 REMOVED = 1e-2  # |H|^2 below which a blur counts as removing a frequency
 ENOUGH = 0.02  # share of removed frequencies below which the psf is no help
 SMALLEST = 32  # pixels a side below which there are too few frequencies for a fit
+NEAR_SIGNAL = (
+    0.48**2
+)  # least that white noise gave on blurred photographs; after JPEG smooth blurs give 0.15 to 0.3
 DISBELIEF = 1.5  # so many times less noise in the flattest patches than in the spectrum: one of them is wrong
 COLOURED = 0.8  # it is the spectrum where what it calls noise falls with frequency
 TARGET = "give sigma, the standard deviation as a fraction of the range."
@@ -72,6 +75,25 @@ def colour_of_noise(y: Tensor, psf: Tensor | None = None, *, mask: Tensor | None
     return _pooled(y, psf, mask, _colour)
 
 
+def level_beside_signal(y: Tensor, psf: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Level of noise that is not white (see `colour_of_noise`) at the frequencies where the signal ends.
+
+    There deblurring amplifies most, and there JPEG leaves most: the larger of the fitted level over its
+    colour, and the level at which the spectrum leaves the signal's course. Cautious: never below the white
+    estimate, up to a half above it on white noise.
+
+    Args:
+        y, psf, mask: as in `estimate_sigma`.
+
+    Returns:
+        (B,), on the device and in the dtype of y; NaN where the psf removes nothing.
+
+    Raises:
+        TypeError, ValueError: as in `estimate_sigma`.
+    """
+    return _pooled(y, psf, mask, _beside_signal)
+
+
 def estimate_peak(y: Tensor, *, mask: Tensor | None = None) -> float:
     """Poisson peak (count at value 1) of a picture whose noise has variance value / peak.
 
@@ -126,7 +148,7 @@ def _colour(y: np.ndarray, psf: np.ndarray | None, observed: np.ndarray) -> floa
     """Squared ratio, so that pooling takes the root as it does for levels."""
     spectrum = _helpful_spectrum(y, psf, observed)
     if spectrum is not None:
-        return _spectral_colour(spectrum)
+        return float(np.fmin(_spectral_colour(spectrum), _fall_from_signal(spectrum)))
     flat = noise_patches.flat_patches(y, observed)
     if flat is None:
         return float("nan")
@@ -151,6 +173,22 @@ def _spectral_colour(spectrum: noise_spectrum.Spectrum) -> float:
     level, radius = (spectrum.power / spectrum.noise)[quiet], spectrum.radius[quiet]
     high = radius > np.median(radius)
     return _ratio(np.median(level[high]), np.median(level[~high]))
+
+
+def _fall_from_signal(spectrum: noise_spectrum.Spectrum) -> float:
+    """Power of the quietest frequencies over the power where the signal ends, calibrated on white noise."""
+    quiet = noise_spectrum.quietest(spectrum, 0.1)
+    high = quiet[spectrum.radius[quiet] > np.median(spectrum.radius[quiet])]
+    top = np.median(spectrum.power[high] / spectrum.noise[high]) / np.log(2)
+    return _ratio(top, noise_spectrum.knee(spectrum)) / NEAR_SIGNAL
+
+
+def _beside_signal(y: np.ndarray, psf: np.ndarray | None, observed: np.ndarray) -> float:
+    spectrum = _helpful_spectrum(y, psf, observed)
+    if spectrum is None:
+        return float("nan")
+    within = min(_spectral_colour(spectrum), 1.0)
+    return float(np.fmax(noise_spectrum.fit_noise(spectrum)[0] / within, noise_spectrum.knee(spectrum)))
 
 
 def _ratio(high: float, low: float) -> float:

@@ -130,6 +130,24 @@ def quietest(s: Spectrum, share: float) -> np.ndarray:
     return np.argsort(s.gain / s.radius**SLOPE, kind="stable")[:count]
 
 
+def knee(s: Spectrum) -> float:
+    """Power where the spectrum leaves the signal, |H|^2 / |f|^SLOPE fitted to the loudest tenth.
+
+    From loud to quiet in blocks of a fiftieth: the first whose median is 5 times what the signal explains.
+    NaN when there is none.
+    """
+    level, shape = s.power / s.noise, s.gain / s.radius**SLOPE
+    order = np.argsort(-shape, kind="stable")
+    loud = order[: max(32, len(order) // 10)]
+    signal = shape * np.median(level[loud] / shape[loud])
+    block = max(32, len(order) // 50)
+    for start in range(0, len(order) - block, block // 2):
+        part = order[start : start + block]
+        if np.median(level[part]) > 5 * np.median(signal[part]):
+            return float(np.median(level[part]) / np.log(2))
+    return float("nan")
+
+
 def fill(y: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """Replace unobserved pixels by Gaussian averages of the observed ones, then bend them smooth.
 

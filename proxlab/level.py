@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from proxlab.request import Request
 
 DISAGREE = 1.5  # a given sigma this many times off the estimate deserves a warning
 GLIMPSE = 768  # pixels a side that are looked at for that warning
+# High over low half of the noise: white noise gave 0.92 to 1.08 on blurred photographs, JPEG 0.4 to 0.8.
+COLOURED = 0.85
 FAINT = 1e-6  # what an estimate of zero becomes, so that nobody divides by it
 
 
@@ -28,14 +31,18 @@ class Level:
     sigma: float
     rule: str
     warnings: tuple[str, ...] = ()
+    white: bool = True  # may rules that assume white noise be used?
 
 
-def find_level(request: Request, data: Data, blur: Blur) -> Level:
-    """The level of the noise in the data; a given one is obeyed and compared with the estimate."""
+def find_level(request: Request, data: Data, blur: Blur | None) -> Level:
+    """The level of the noise in the data; a given one is obeyed and compared with the estimate.
+
+    blur None: the picture is sharp.
+    """
     noise = request.noise_model
     if noise.kind == "poisson":
         return _poisson(request, noise, data)
-    simple = request.scale == 1 and not blur.varying
+    simple = request.scale == 1 and blur is not None and not blur.varying
     seen = data if request.sigma is None else _glimpse(data)
     estimate = estimate_level(seen, blur if simple else None)
     floor = max(data.values.step / 12**0.5, FAINT)  # rounding to integers is noise too
@@ -43,14 +50,31 @@ def find_level(request: Request, data: Data, blur: Blur) -> Level:
         if estimate is None:
             message = "the noise level cannot be estimated from this picture, it is too small: give sigma."
             raise InputError(message)
-        return Level(noise, max(estimate, floor), "estimated")
+        return _estimated(noise, max(estimate, floor), seen, blur if simple else None)
     sigma = float(request.sigma)
+    white = _colour(seen, blur if simple else None) >= COLOURED
     if estimate is None or sigma / DISAGREE <= estimate <= max(sigma, floor) * DISAGREE:
-        return Level(noise, sigma, "given")
+        return Level(noise, sigma, "given", white=white)
     warning = (
         f"sigma is given as {sigma:.4g} but the picture looks like {estimate:.4g}: the given one is used."
     )
-    return Level(noise, sigma, "given", (warning,))
+    return Level(noise, sigma, "given", (warning,), white)
+
+
+def _estimated(noise: Noise, sigma: float, seen: Data, blur: Blur | None) -> Level:
+    """The estimate, raised to the level beside the signal where the high frequencies lack noise."""
+    colour = _colour(seen, blur)
+    if colour >= COLOURED:
+        return Level(noise, sigma, "estimated")
+    from imaging.noise_level import level_beside_signal
+
+    beside = None if blur is None else _measured(level_beside_signal, seen, blur)
+    raised = max(sigma, beside or sigma / colour)
+    warning = (
+        f"the noise is not white, its high frequencies have {colour:.0%} of the level of the low ones, as "
+        f"after JPEG or resizing: {raised:.4g} is taken for {sigma:.4g}, and the weight is chosen with care."
+    )
+    return Level(noise, raised, "estimated, raised because the noise is not white", (warning,), False)
 
 
 def _glimpse(data: Data) -> Data:
@@ -92,18 +116,30 @@ def _poisson(request: Request, noise: Noise, data: Data) -> Level:
 
 def estimate_level(data: Data, blur: Blur | None) -> float | None:
     """The estimated Gaussian level, or None where the picture is too small to tell."""
-    import torch
-
     from imaging.noise_level import estimate_sigma
+
+    return _measured(estimate_sigma, data, blur)
+
+
+def _colour(data: Data, blur: Blur | None) -> float:
+    """High over low half of the noise frequencies; 1 where that cannot be told."""
+    from imaging.noise_level import colour_of_noise
+
+    colour = _measured(colour_of_noise, data, blur)
+    return 1.0 if colour is None or colour <= 0 else colour
+
+
+def _measured(measure: Callable[..., Any], data: Data, blur: Blur | None) -> float | None:
+    import torch
 
     y = torch.from_numpy(data.planes)[None]
     kernel = None if blur is None else torch.from_numpy(blur.kernels[0]).to(y.dtype)
     mask = None if data.valid is None else torch.from_numpy(data.valid)[None].expand_as(y)
     try:
-        level = float(estimate_sigma(y, kernel, mask=mask)[0])
+        number = float(measure(y, kernel, mask=mask)[0])
     except ValueError:
         return None
-    return level if math.isfinite(level) else None
+    return number if math.isfinite(number) else None
 
 
 def noise_level(

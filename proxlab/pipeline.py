@@ -37,6 +37,7 @@ class Prepared:
     data: Data
     op: LinearOperator
     y: torch.Tensor
+    white: bool
     started: float
 
 
@@ -81,7 +82,7 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
         warnings=data.warnings + blur.warnings + level.warnings,
         hashes={**hashes, "psf": blur.digest},
     )
-    return Prepared(job, method, data, op.to(device, y.dtype), y.to(device), started)
+    return Prepared(job, method, data, op.to(device, y.dtype), y.to(device), level.white, started)
 
 
 def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Job]:
@@ -105,6 +106,7 @@ def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Jo
         num_iter=job.request.num_iter,
         prior=None,
         seed=job.request.seed,
+        white=prepared.white,
         report=reporter(callback, render),
     )
     with torch.no_grad(), _memory_errors(job.memory):

@@ -40,6 +40,8 @@ class Task:
 
     y has shape (1, C, h, w), float32 or float64, on [0, 1]. sigma is always a number; for Poisson noise it is
     the standard deviation at the mean brightness. lam and num_iter are None where the method is to choose.
+    white is False where the noise has lost its high frequencies (JPEG, resizing): cross-validation, which
+    needs no level because it trusts whiteness, must not be used then.
     """
 
     op: LinearOperator
@@ -52,6 +54,7 @@ class Task:
     prior: object | None
     seed: int
     report: Callable[[Progress], None]
+    white: bool = True
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def reporting(task: Task, total: int | None) -> Callable[[int, State], None]:
 def in_words(choice: Choice) -> str:
     """The rule of a choice and how flat its criterion is."""
     half, twice = choice.rise
+    if half == twice == 0:
+        return choice.rule
     return f"{choice.rule} (criterion rises {half:+.1%} at half, {twice:+.1%} at twice the value)"
 
 

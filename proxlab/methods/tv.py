@@ -135,26 +135,26 @@ def optimality_of(task: Task, loss: Any, tv: Any, state: State) -> Optimality:
 
 
 def choose_weight(task: Task) -> Choice:
-    """lam by Stein's estimate of the risk of Ax, on a few typical windows of a large picture."""
+    """lam by Stein's estimate of the risk of Ax, on a few typical windows of a large picture.
+
+    Noise that is not white would pass for signal there, so that case keeps the first guess.
+    """
+    from algorithms.choose import Choice
     from algorithms.driver import last
     from algorithms.sure import sure_weight, typical_windows
     from algorithms.variation import TotalVariation
     from imaging.operator import embed
 
+    start = FIRST_GUESS * level(task) ** 1.5
+    if not task.white:
+        return Choice(start, "0.8 sigma^1.5, the noise is not white", (0.0, 0.0))
     op, y = typical_windows(task.op, task.y, side=192, count=4)
 
     def solver(data: Tensor, lam: float, warm: State | None) -> State:
         loss, tv = data_term(task, op, data), TotalVariation(lam / scale_of(task))
         return last(iterate(loss, tv, task, warm or embed(op, data)), 18 if warm else 32)
 
-    return sure_weight(
-        op,
-        y,
-        solver,
-        variance=variance_of(task, y),
-        start=FIRST_GUESS * level(task) ** 1.5,
-        seed=task.seed,
-    )
+    return sure_weight(op, y, solver, variance=variance_of(task, y), start=start, seed=task.seed)
 
 
 def certificate(bound: float) -> dict[str, object]:
