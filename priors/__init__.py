@@ -9,6 +9,14 @@ _HOME = {
     "Fixed": "base",
     "Denoiser": "denoiser",
     "DenoiserConfig": "denoiser",
+    "Claims": "claims",
+    "Ridge": "ridge",
+    "RidgeConfig": "ridge",
+    "GradientStep": "gradient_step",
+    "L1": "analytic",
+    "Box": "analytic",
+    "Tikhonov": "analytic",
+    "TotalVariation": "analytic",
     "ProximalMatching": "losses",
     "Plan": "train",
     "Learner": "train",
@@ -16,6 +24,7 @@ _HOME = {
     "CheckpointError": "checkpoint",
     "load_network": "checkpoint",
     "save_network": "checkpoint",
+    "store_half": "checkpoint",
 }
 __all__ = sorted(_HOME)
 

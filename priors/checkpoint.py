@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from imaging.files.atomic import atomic_write
+from priors.claims import claims_of
 
 NETWORK, TRAINING = "proxlab.network/1", "proxlab.training/1"
-KINDS = {"denoiser": "priors.denoiser:Denoiser"}
+KINDS = {
+    "denoiser": "priors.denoiser:Denoiser",
+    "gradient-step": "priors.gradient_step:GradientStep",
+    "ridge": "priors.ridge:Ridge",
+}
 
 
 class CheckpointError(ValueError):
@@ -41,9 +47,13 @@ def build(kind: str, config: Any, *, seed: int) -> nn.Module:
         return network_class(kind)(config)
 
 
-def save_network(path: str | Path, network: Any, provenance: Mapping[str, Any]) -> None:
-    """Write `network` (weights, kind, configuration) with `provenance` (anything JSON can say),
-    atomically.
+def save_network(
+    path: str | Path, network: Any, provenance: Mapping[str, Any], *, half: bool = False
+) -> None:
+    """Write `network` (weights, kind, configuration) with `provenance` (anything JSON can say), atomically.
+
+    `half` stores float16, half the size; `load_network` gives float32 all the same, rounded. Raises
+    ValueError for a weight that float16 cannot hold. `store_half` also measures what the rounding costs.
     """
     metadata = {
         "format": NETWORK,
@@ -51,7 +61,34 @@ def save_network(path: str | Path, network: Any, provenance: Mapping[str, Any]) 
         "config": json.dumps(network.config.to_dict()),
         "provenance": json.dumps(dict(provenance)),
     }
-    save_tensors(path, network.state_dict(), metadata)
+    weights = network.state_dict()
+    save_tensors(path, {k: _rounded(k, t) for k, t in weights.items()} if half else weights, metadata)
+
+
+def store_half(path: str | Path, measure: Callable[[Any], Mapping[str, float]]) -> dict[str, float]:
+    """Store the network of a file in float16 and return what `measure` loses by it, before minus after.
+
+    Both measurements, and the network's claims recomputed from the rounded weights, go into the provenance.
+    The file is replaced in one move, after the measurements.
+    """
+    _, metadata = load_tensors(path, NETWORK, only_metadata=True)
+    network, provenance = load_network(path), json.loads(metadata["provenance"])
+    before = dict(measure(network))
+    network.load_state_dict({k: _rounded(k, t) for k, t in network.state_dict().items()})
+    after = dict(measure(network))
+    provenance["half"] = {"before": before, "after": after, "claims": asdict(claims_of(network))}
+    save_network(path, network, provenance, half=True)
+    return {name: before[name] - after[name] for name in before}
+
+
+def _rounded(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    rounded = tensor.half()
+    if not torch.isfinite(rounded).all():
+        message = f"{name} has weights up to {float(tensor.abs().max()):.3g}, beyond float16: store float32."
+        raise ValueError(message)
+    return rounded
 
 
 def load_network(path: str | Path) -> nn.Module:

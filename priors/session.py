@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from priors import processes
-from priors.checkpoint import build, load_network, network_class, read_provenance, save_network
+from priors.checkpoint import build, load_network, network_class, read_provenance, save_network, store_half
 from priors.data import Ahead, NoisyPatches, Pictures, load_pictures, split, validation_psnr, validation_set
 from priors.logbook import Logbook
 from priors.losses import LOSSES, Batch, Objective, regression
@@ -163,19 +163,28 @@ class Session:
             yield step
 
     @torch.no_grad()
-    def validate(self, step: Step) -> None:
-        """Measure the averaged weights, log a row, and write OUT if they are the best so far."""
+    def measure(self, network: Any) -> dict[str, float]:
+        """PSNR on the validation pictures with fixed noise, at each level of the recipe's range."""
         low, high = self.recipe.sigma
         levels = [s for s in LEVELS if low <= s <= high] or [(low + high) / 2]
         pictures = [p.to(self.learner.device) for p in self.data.validation]
-        values = {s: validation_psnr(self.learner.mean, pictures, s, VALIDATION_SEED) for s in levels}
-        self.psnr = {f"psnr_{255 * s:g}": round(v, 4) for s, v in values.items()}
+        values = {s: validation_psnr(network, pictures, s, VALIDATION_SEED) for s in levels}
+        return {f"psnr_{255 * s:g}": round(v, 4) for s, v in values.items()}
+
+    def validate(self, step: Step) -> None:
+        """Measure the averaged weights, log a row, and write OUT if they are the best so far."""
+        self.psnr = self.measure(self.learner.mean)
         row = {"seconds": round(self.seconds, 1), "loss": step.loss, "rate": step.rate, **self.psnr}
         self.places.logbook.write(step.done, row)
-        mean = sum(values.values()) / len(values)
+        mean = sum(self.psnr.values()) / len(self.psnr)
         if mean > self.best:
             self.best = mean
             save_network(self.places.out, self.learner.mean, self.provenance())
+
+    def store_half(self) -> None:
+        """Rewrite OUT with its weights in half precision, and say what that costs."""
+        lost = store_half(self.places.out, lambda n: self.measure(n.to(self.learner.device)))
+        say("stored in half precision: " + ", ".join(f"{k} {-v:+.4f} dB" for k, v in lost.items()))
 
     def provenance(self) -> dict[str, Any]:
         """What the checkpoint says about where its weights come from."""
@@ -219,14 +228,14 @@ def begin(
 ) -> Session:
     """A fresh training; `plan.steps` becomes what fits in `minutes`, if given, at the speed measured now.
 
-    `start` is a checkpoint whose weights it begins with; kind and configuration are then the checkpoint's.
+    `start` is a checkpoint whose weights it begins with, in the checkpoint's configuration; raises ValueError
+    for one of a kind that cannot be started from.
     """
     if start is not None:
-        card = read_provenance(start)
-        recipe = replace(recipe, kind=card["kind"], config=card["config"])
+        recipe = started_from(start, recipe)
     data, network = load_data(places, recipe), recipe.network()
     if start is not None:
-        network.load_state_dict(load_network(start).state_dict())
+        _take_over(network, load_network(start))
     places.out.parent.mkdir(parents=True, exist_ok=True)
     if minutes is not None:
         trial = Learner(network, replace(plan, steps=1_000_000), device=device)
@@ -237,6 +246,25 @@ def begin(
     if processes.rank() == 0:
         places.logbook.begin()
     return Session(places, recipe, Learner(network, plan, device=device, wrap=processes.wrapper()), data)
+
+
+def started_from(start: str | Path, recipe: Recipe) -> Recipe:
+    """The recipe in the configuration of a checkpoint of its own kind, or of one its kind can start from."""
+    card, known = read_provenance(start), getattr(network_class(recipe.kind), "starts_from", ())
+    if card["kind"] not in (recipe.kind, *known):
+        message = (
+            f"{str(start)!r} holds a {card['kind']}: a {recipe.kind} starts from "
+            f"{' or '.join((recipe.kind, *known))} only, leave the start out."
+        )
+        raise ValueError(message)
+    return replace(recipe, config=card["config"])
+
+
+def _take_over(network: Any, trained: Any) -> None:
+    if network.kind == trained.kind:
+        network.load_state_dict(trained.state_dict())
+    else:
+        network.start_from(trained)
 
 
 def resume(places: Places, *, device: str = "cpu", change: Mapping[str, Any] | None = None) -> Session:

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         help="learn a prior from folders of pictures",
         description="Train a network on pictures and write one safetensors file that rebuilds it.",
     )
-    parser.add_argument("kind", choices=["denoiser"], help="what to train")
+    parser.add_argument("kind", choices=["denoiser", "gradient-step", "ridge"], help="what to train")
     add_options(parser)
     add_output_flags(parser)
     parser.set_defaults(run=run)
@@ -49,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
     add("--validate-every", type=_count, metavar="N", help="steps between validations [a sixtieth of all]")
     add("--start", metavar="FILE", help="begin with the weights of this checkpoint, and its shape")
+    add("--half", action="store_true", default=None, help="store float16 weights; the loss is measured")
     add("--resume", action="store_true", default=None, help="go on from the last checkpoint beside --out")
     add("--overwrite", action="store_true", default=None, help="begin anew where a training lies already")
     add("--precision", choices=["auto", "bf16", "fp32"], help="arithmetic of the convolutions [auto]")
@@ -97,6 +98,8 @@ def _train(args: argparse.Namespace) -> int:
             session.save()
         say(f"stopped after {session.learner.done} of {total} steps; the same command with --resume goes on.")
         raise
+    if args.half and not rank():
+        session.store_half()
     say(f"{args.out}: {total} steps, " + ", ".join(f"{k} {v:.2f} dB" for k, v in session.psnr.items()))
     return 0
 
@@ -118,7 +121,6 @@ def _session(args: argparse.Namespace, places: Places) -> Session:
 
 def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
     """Recipe and plan of the arguments: the one place of their defaults."""
-    from priors.precision import resolve
     from priors.session import Recipe
     from priors.train import Plan
 
@@ -141,19 +143,31 @@ def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
         rate=args.lr or 1e-3,
         period=args.validate_every or 0,
         hold=args.hold or 0,
-        precision=resolve(args.precision or "auto", device),
+        precision=_precision(args.kind, args.precision or "auto", device),
     )
     return recipe, plan
 
 
 def plan_changes(args: argparse.Namespace, device: str) -> dict[str, Any]:
     """Fields of the plan that the command line gives anew for a resumed training; the others stay."""
-    from priors.precision import resolve
-
     given = {"steps": args.steps, "hold": args.hold, "rate": args.lr, "period": args.validate_every}
     if args.precision:
-        given["precision"] = resolve(args.precision, device)
+        given["precision"] = _precision(args.kind, args.precision, device)
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _precision(kind: str, asked: str, device: str) -> str:
+    """The arithmetic of a training; some kinds of network have no meaning but in float32."""
+    from priors.checkpoint import network_class
+    from priors.precision import PRECISIONS, resolve
+
+    allowed = getattr(network_class(kind), "precisions", PRECISIONS)
+    if asked in allowed:
+        return resolve(asked, device)
+    if asked == "auto":
+        return "fp32"
+    message = f"--precision {asked}: a {kind} is trained in float32 only, leave the option out."
+    raise UsageError(message)
 
 
 def with_config(args: argparse.Namespace) -> argparse.Namespace:

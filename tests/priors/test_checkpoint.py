@@ -14,6 +14,7 @@ from priors.checkpoint import (
     read_provenance,
     save_network,
     save_tensors,
+    store_half,
 )
 from priors.denoiser import DenoiserConfig
 
@@ -109,3 +110,41 @@ def test_others_may_read_the_file(file):
     (file.parent / "plain").write_bytes(b"")
     wanted = stat.S_IMODE((file.parent / "plain").stat().st_mode)
     assert stat.S_IMODE(file.stat().st_mode) == wanted
+
+
+def test_half_precision_rounds_the_weights_and_halves_the_file(tmp_path):
+    network, x = build("denoiser", CONFIG, seed=3), torch.rand(1, 3, 8, 8)
+    save_network(tmp_path / "whole.safetensors", network, {})
+    save_network(tmp_path / "half.safetensors", network, {}, half=True)
+    weights = {t.dtype for t in load_file(tmp_path / "half.safetensors").values()}
+    sizes = [(tmp_path / f"{n}.safetensors").stat().st_size for n in ("whole", "half")]
+    assert weights == {torch.float16} and sizes[1] < 0.8 * sizes[0]
+    twin = load_network(tmp_path / "half.safetensors")
+    assert {p.dtype for p in twin.parameters()} == {torch.float32}
+    for name, weight in network.state_dict().items():
+        assert torch.equal(twin.state_dict()[name], weight.half().float())
+    assert torch.allclose(twin(x, 0.1), network(x, 0.1), atol=1e-3)
+    assert not torch.equal(twin(x, 0.1), network(x, 0.1))
+
+
+def test_what_half_precision_loses_is_measured_and_claims_are_recomputed(tmp_path):
+    from priors.ridge import RidgeConfig
+
+    path = tmp_path / "ridge.safetensors"
+    network = build("ridge", RidgeConfig(filters=2, widths=(), kernels=(3,), nodes=2), seed=0)
+    torch.nn.init.normal_(network.positive)
+    save_network(path, network, {"steps": 7})
+    loss = store_half(path, lambda n: {"weight": float(n.positive.flatten()[0])})
+    card, rounded = read_provenance(path), load_network(path)
+    first = network.positive.detach().flatten()[0]
+    assert loss["weight"] == pytest.approx(float(first - first.half().float()), abs=1e-9)
+    assert card["steps"] == 7 and card["half"]["before"]["weight"] == pytest.approx(float(first))
+    assert card["half"]["claims"]["convexity"] == rounded.claims.convexity
+    assert rounded.claims.convexity != network.claims.convexity
+
+
+def test_weights_beyond_half_precision_are_refused(tmp_path):
+    network = build("denoiser", CONFIG, seed=3)
+    torch.nn.init.constant_(network.head.bias, 1e6)
+    with pytest.raises(ValueError, match=r"head\.bias has weights up to 1e\+06, beyond float16"):
+        save_network(tmp_path / "n.safetensors", network, {}, half=True)

@@ -78,6 +78,19 @@ def test_colour(folder):
     assert card["recipe"]["sigma"] == [0.1, 0.1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "net"),
+    [("ridge", '{"filters": 2, "widths": [], "kernels": [3], "nodes": 2}'), ("gradient-step", NET)],
+)
+def test_other_kinds(folder, kind, net):
+    call = ["train", kind, *words(folder)[2:], "--net", net, "--half"]
+    assert command(call) == 0
+    card = read_provenance(folder.parent / "net.safetensors")
+    assert card["kind"] == kind and card["plan"]["precision"] == "fp32" and "half" in card
+    with pytest.raises(UsageError, match=f"a {kind} is trained in float32 only"):
+        command([*call, "--overwrite", "--precision", "bf16"])
+
+
 def test_config_file_is_the_command_line(folder, tmp_path):
     assert command([*words(folder, "words"), "--lr", "0.01"]) == 0
     options = {"images": [str(folder)], "val": [str(folder)], "lr": 0.5, "net": json.loads(NET), "batch": 2}

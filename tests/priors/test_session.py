@@ -174,3 +174,31 @@ def test_a_batch_must_be_shared_evenly(monkeypatch):
     monkeypatch.setattr("priors.processes.world", lambda: 3)
     with pytest.raises(ValueError, match="a batch of 4 cannot be shared by 3 processes"):
         sessions.replace(RECIPE, batch=4).batches(None)
+
+
+def test_a_gradient_step_starts_from_a_denoiser(folder):
+    first = begin(places(folder, "first.safetensors"), RECIPE, PLAN)
+    finish(first)
+    recipe = sessions.replace(RECIPE, kind="gradient-step", config={"channels": 1})
+    second = begin(places(folder, "second.safetensors"), recipe, PLAN, start=first.places.out)
+    started = second.learner.network.inner.state_dict()
+    assert all(torch.equal(t, started[k]) for k, t in load_network(first.places.out).state_dict().items())
+    assert second.recipe.kind == "gradient-step" and second.recipe.config["widths"] == [4, 6]
+
+
+def test_a_kind_that_cannot_be_started_from_is_refused(folder):
+    first = begin(places(folder, "first.safetensors"), RECIPE, PLAN)
+    finish(first)
+    recipe = sessions.replace(RECIPE, kind="ridge", config={})
+    with pytest.raises(ValueError, match="holds a denoiser: a ridge starts from ridge only"):
+        begin(places(folder, "second.safetensors"), recipe, PLAN, start=first.places.out)
+
+
+def test_half_precision_is_measured_on_the_validation_pictures(folder, capsys):
+    session = begin(places(folder, "net.safetensors"), RECIPE, PLAN)
+    finish(session)
+    session.store_half()
+    told, card = capsys.readouterr().err, read_provenance(session.places.out)
+    assert "stored in half precision: psnr_" in told
+    half = load_network(session.places.out)
+    assert card["half"]["after"] == session.measure(half)
