@@ -34,19 +34,29 @@ def load(name_or_path: str | Path, *, precision: str = "auto") -> nn.Module:
     `precision="fp32"` keeps bfloat16 away where the processor has it. Raises ValueError for an unknown name
     or a file that is no checkpoint, FileNotFoundError for a missing file.
     """
-    path, name = Path(name_or_path), str(name_or_path)
-    if path.suffix != ".safetensors":
-        path = WEIGHTS / f"{name}.safetensors"
-        if name not in available():
-            raise ValueError(_unknown(name))
-    network: Any = load_network(path)
+    network: Any = load_network(find(name_or_path))
     if hasattr(network, "precision"):
         network.precision = check_precision(precision)
     return network
 
 
+def find(name_or_path: str | Path) -> Path:
+    """The file of a shipped name, or the path where it ends in .safetensors; ValueError for neither."""
+    path, name = Path(name_or_path), str(name_or_path)
+    if path.suffix == ".safetensors":
+        return path
+    if name not in available():
+        raise ValueError(_unknown(name))
+    return WEIGHTS / f"{name}.safetensors"
+
+
 def _unknown(name: str) -> str:
     names = available()
+    if not names:
+        return (
+            f"there is no prior {name!r}: no weights ship with this version. Train one with `proxlab train`, "
+            "and give its .safetensors file."
+        )
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     shipped = ", ".join(names) or "none"

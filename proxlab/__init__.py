@@ -4,6 +4,7 @@ from importlib import import_module
 
 _HOME = {
     "deblur": "front",
+    "denoise": "front",
     "estimate_noise": "front",
     "ProxlabError": "errors",
     "UsageError": "errors",

@@ -105,6 +105,50 @@ def deblur(
     return result
 
 
+def denoise(
+    image: ArrayLike,
+    *,
+    sigma: float | None = None,
+    prior: object | None = None,
+    channel_axis: int | None = None,
+    data_range: float | None = None,
+    max_memory: float | str | None = None,
+    device: str | None = None,
+    seed: int = 0,
+    linear: bool = False,
+    callback: Callback | None = None,
+    return_info: bool = False,
+) -> Any:
+    """A picture without its noise.
+
+    x = prior(image, sigma). image, sigma, layouts, types, device and the result are those of `deblur`;
+    clipped pixels are used as they are.
+
+    prior: the name of a shipped one (`priors.available()`), a .safetensors file of your own, or anything
+    called as (x, sigma) with x (B, C, H, W) on [0, 1]. When None, the shipped denoiser for grey or colour. A
+    grey prior denoises the channels of a colour picture one by one.
+
+    Raises UsageError, InputError (both ValueError), MemoryLimitError, ConvergenceError.
+
+    >>> import numpy as np
+    >>> picture = np.full((16, 16), 128, np.uint8)
+    >>> cleaner, info = denoise(picture, sigma=0.1, prior=lambda x, sigma: x / (1 + sigma), return_info=True)
+    >>> int(cleaner[0, 0]), info["status"]
+    (116, 'exact')
+    """
+    from proxlab.denoising import prepare_denoising
+    from proxlab.pipeline import run
+
+    given = {"sigma": sigma, "channel_axis": channel_axis, "data_range": data_range, "device": device}
+    more = {"max_memory": max_memory, "seed": seed, "linear": linear, "method": "identity"}
+    result, job = run(prepare_denoising(request_of({**given, **more}), image, prior), callback)
+    if return_info:
+        return result, job.info()
+    for text in job.warnings:
+        warnings.warn(text, ProxlabWarning, stacklevel=2)
+    return result
+
+
 def estimate_noise(
     image: ArrayLike,
     psf: Any = None,

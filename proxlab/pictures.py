@@ -23,12 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done to every page of a picture; roi is a text "R0:R1,C0:C1"."""
+    """What is to be done to every page of a picture; roi is a text "R0:R1,C0:C1".
+
+    verb is "deblur", or "denoise", which has a prior and neither psf nor mask.
+    """
 
     request: Request
     psf: Any
     mask: Any = None
     roi: str | None = None
+    verb: str = "deblur"
+    prior: Any = None
+
+    def prepare(self, picture: NDArray[Any]) -> Prepared:
+        """Make a whole picture without grey alpha ready."""
+        if self.verb == "denoise":
+            from proxlab.denoising import prepare_denoising
+
+            return prepare_denoising(self.request, picture, self.prior)
+        return prepare(self.request, picture, self.psf, self.mask)
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ def prepare_page(page: NDArray[Any], work: Work) -> Page:
     colour, _ = _without_grey_alpha(page)
     if work.roi is None:
         whole = Region(0, page.shape[0], 0, page.shape[1])
-        return Page(prepare(work.request, colour, work.psf, work.mask), page, whole, whole)
+        return Page(work.prepare(colour), page, whole, whole)
     inner = parse_roi(work.roi, (page.shape[0], page.shape[1]))
     prepared, outer = _prepare_region(colour, work, inner)
     return Page(prepared, page, outer, inner)

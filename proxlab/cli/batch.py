@@ -16,6 +16,7 @@ from proxlab.blurs import psf_from_text
 from proxlab.cli.console import Console
 from proxlab.cli.deblur import given_options
 from proxlab.cli.outputs import Target
+from proxlab.denoising import prior_file
 from proxlab.errors import ConvergenceError, InputError
 from proxlab.front import request_of
 from proxlab.job import Job, digest
@@ -162,7 +163,7 @@ class Batch:
 
 def receipt_of(target: Target, work: Work, switches: Switches, jobs: list[Job]) -> dict[str, Any]:
     """What is written beside the result; `proxlab replay` reads it."""
-    psf = psf_file(work.psf)
+    psf = psf_file(work.psf) if work.psf else None
     where = work.psf
     if psf is not None:
         where = beside(psf, target.receipt) + work.psf[len(str(psf)) :]
@@ -171,11 +172,15 @@ def receipt_of(target: Target, work: Work, switches: Switches, jobs: list[Job]) 
         files["psf"] = file_digest(psf)
     if switches.mask is not None:
         files["mask"] = file_digest(switches.mask)
+    prior = prior_file(work.prior)
+    if prior is not None:
+        files["prior"] = file_digest(prior)
     return {
-        "verb": "deblur",
+        "verb": work.verb,
         "source": beside(target.source, target.receipt),
         "output": beside(target.result, target.receipt),
         "psf": where,
+        "prior": beside(prior, target.receipt) if prior is not None else work.prior,
         "mask": beside(switches.mask, target.receipt)
         if switches.mask
         else ("off" if work.mask is False else None),

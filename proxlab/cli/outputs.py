@@ -10,6 +10,7 @@ from pathlib import Path
 from proxlab.errors import UsageError
 
 SUFFIX = "_deblurred"
+SUFFIXES = (SUFFIX, "_denoised")  # of the results of every verb
 
 
 @dataclass(frozen=True)
@@ -35,24 +36,25 @@ def find_sources(inputs: Sequence[str], tools: Collection[Path] = ()) -> tuple[l
     fresh = [
         path
         for path in found
-        if path in named or not (path.stem.endswith(SUFFIX) or path.resolve() in kept_out)
+        if path in named or not (path.stem.endswith(SUFFIXES) or path.resolve() in kept_out)
     ]
     if not fresh:
         message = (
-            f"{' '.join(inputs)}: there are only results ({SUFFIX}) of earlier runs: name them one by one."
+            f"{' '.join(inputs)}: there are only results ({' or '.join(SUFFIXES)}) of earlier runs: "
+            "name them one by one."
         )
         raise UsageError(message)
     return fresh, len(found) - len(fresh)
 
 
-def plan_targets(sources: Sequence[Path], output: str | None) -> list[Target]:
+def plan_targets(sources: Sequence[Path], output: str | None, *, suffix: str = SUFFIX) -> list[Target]:
     """A result and a receipt for every source; raises UsageError when two would be the same file.
 
     `output` is a folder (existing, or ending in a separator, or wanted by several sources), or the file of a
-    single source. Without it the result lies beside its source as name_deblurred.ext with
+    single source. Without it the result lies beside its source with `suffix`, as name_deblurred.ext with
     name_deblurred.json.
     """
-    results = _results(sources, output)
+    results = _results(sources, output, suffix)
     for source, result in zip(sources, results, strict=True):
         if source.resolve() == result.resolve():
             message = f"{result} would replace its own input: choose another output."
@@ -73,12 +75,12 @@ def plan_targets(sources: Sequence[Path], output: str | None) -> list[Target]:
     ]
 
 
-def _results(sources: Sequence[Path], output: str | None) -> list[Path]:
+def _results(sources: Sequence[Path], output: str | None, suffix: str) -> list[Path]:
     if output is None:
-        return [source.with_name(f"{source.stem}{SUFFIX}{source.suffix}") for source in sources]
+        return [source.with_name(f"{source.stem}{suffix}{source.suffix}") for source in sources]
     path = Path(output)
     if path.is_dir() or output.endswith(("/", "\\")) or (len(sources) > 1 and not path.suffix):
-        return [path / f"{source.stem}{SUFFIX}{source.suffix}" for source in sources]
+        return [path / f"{source.stem}{suffix}{source.suffix}" for source in sources]
     if len(sources) > 1:
         message = (
             f"{output} is one file but there are {len(sources)} inputs: give a folder, ending in a slash."

@@ -14,7 +14,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "replay",
         help="run a receipt again and compare",
-        description="Deblur again as a receipt says and compare the pixels; exit code 1 when they differ.",
+        description="Do again what a receipt says and compare the pixels; exit code 1 when they differ.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -67,13 +67,15 @@ def _work_of(record: dict[str, Any], receipt: Path) -> Any:
     options["device"] = str(record["info"]["device"]).split(" ")[0]
     if "origin" in options:
         options["origin"] = tuple(options["origin"])
-    psf = record["psf"]
+    psf, prior = record["psf"], record.get("prior")
+    if "prior" in record["files"]:
+        prior = str(receipt.parent / record["prior"])
     if "psf" in record["files"]:
         psf = str(receipt.parent / psf)
     mask: Any = None
     if record["mask"] is not None:
         mask = False if record["mask"] == "off" else read_mask(receipt.parent / record["mask"])
-    return Work(request_of(options), psf, mask, record["roi"])
+    return Work(request_of(options), psf, mask, record["roi"], record["verb"], prior)
 
 
 def _changed_file(record: dict[str, Any], receipt: Path) -> str | None:
@@ -81,7 +83,7 @@ def _changed_file(record: dict[str, Any], receipt: Path) -> str | None:
     from proxlab.errors import InputError
     from proxlab.receipt import file_digest
 
-    for kind in ("source", "psf", "mask"):
+    for kind in ("source", "psf", "mask", "prior"):
         if kind not in record["files"]:
             continue
         name = record[kind]

@@ -1,0 +1,249 @@
+"""Denoising: the prior as it was named becomes a network, and the network a method of the one pipeline."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from proxlab.data import Data, read_data
+from proxlab.errors import InputError, UsageError
+from proxlab.job import Job, digest
+from proxlab.level import find_level
+from proxlab.memory import check_limit, resident
+from proxlab.methods.base import Outcome, Supports, Task
+from proxlab.methods.common import bytes_of, rms_residual
+from proxlab.model import choose_device, device_text
+from proxlab.pipeline import Prepared
+from proxlab.receipt import file_digest
+from proxlab.request import Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+ONLY_GAUSSIAN = Supports(
+    boundaries=frozenset(),
+    noises=frozenset({"gaussian"}),
+    scale=False,
+    mask=False,
+    varying=False,
+    lam=False,
+    num_iter=False,
+    prior=True,
+)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A network called as (x, sigma) with its name, and the digest of its file where there is one.
+
+    channels is what it was made for, None if it does not say.
+    """
+
+    network: Any
+    name: str
+    digest: str | None
+    channels: int | None
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """x = prior(y, sigma); a grey prior takes the channels of a picture one by one."""
+
+    prior: Prior
+    summary: str = "the denoiser itself"
+    supports: Supports = ONLY_GAUSSIAN
+
+    @property
+    def name(self) -> str:
+        """The name of the prior."""
+        return self.prior.name
+
+    def memory(self, shape: tuple[int, int, int]) -> int:
+        """The feature maps of the network that live at one time, and three pictures."""
+        return bytes_of(shape, 3) + bytes_of((1, *shape[1:]), feature_maps(self.prior.network))
+
+    def run(self, task: Task) -> Outcome:
+        """Denoise, in the type of the network's weights and on their device."""
+        y = task.y
+        weight = next(iter(getattr(self.prior.network, "parameters", lambda: ())()), None)
+        moved = y if weight is None else y.to(weight.device, weight.dtype)
+        x = by_channels(self.prior, moved, task.sigma).to(y.device, y.dtype)
+        if x.shape != y.shape:
+            message = (
+                f"the prior made {tuple(x.shape)} of {tuple(y.shape)}: it must keep the picture's shape."
+            )
+            raise UsageError(message)
+        return Outcome(
+            x=x,
+            lam=None,
+            lam_rule=None,
+            num_iter=0,
+            stop_reason="one application of the prior",
+            status="exact",
+            residual=rms_residual(task, x),
+            objective=(),
+            certificate=_certificate(self.prior.network),
+        )
+
+
+def prepare_denoising(request: Request, image: Any, prior: Any) -> Prepared:
+    """Check and choose everything; clipped pixels are used as they are."""
+    import torch
+
+    from imaging.masks import Identity
+
+    started = perf_counter()
+    image = np.asarray(image)
+    data = read_data(
+        image, False, channel_axis=request.channel_axis, data_range=request.data_range, linear=request.linear
+    )
+    channels = data.layout.planes[0]
+    chosen = choose_prior(prior, channels)
+    device = choose_device(request.device)
+    y = torch.from_numpy(data.planes)[None]
+    if chosen.digest is not None:  # read from a file just now: nobody else's, and free to move
+        chosen.network.to(device, y.dtype)
+    method, op = Denoising(chosen), Identity(data.layout.planes)
+    level = find_level(request, data, None)
+    needed = method.memory(data.layout.planes) + (resident() if device.type == "cpu" else 0)
+    check_limit(needed, request.max_memory)
+    job = Job(
+        request=request,
+        method=chosen.name,
+        operator=_operator_text(data),
+        psf="none",
+        noise=level.noise,
+        sigma=level.sigma,
+        sigma_rule=level.rule,
+        device=device_text(device),
+        memory=needed,
+        masked=0,
+        notes=data.notes + _notes(chosen, channels),
+        warnings=data.warnings + level.warnings,
+        hashes={"image": digest(image), **({"prior": chosen.digest} if chosen.digest else {})},
+    )
+    return Prepared(
+        job=job,
+        method=method,
+        data=data,
+        op=op.to(device, y.dtype),
+        y=y.to(device),
+        white=level.white,
+        started=started,
+    )
+
+
+def choose_prior(prior: Any, channels: int) -> Prior:
+    """The prior of a name, a file or a callable; None is the shipped denoiser for that many channels.
+
+    Raises UsageError for an unknown name and where nothing ships, InputError for a file that is no prior.
+    """
+    if prior is None:
+        return choose_prior(_default(channels), channels)
+    if callable(prior):
+        return Prior(prior, type(prior).__name__, None, _channels(prior))
+    if not isinstance(prior, str | os.PathLike):
+        message = f"prior is {type(prior).__name__}: give a name, a file, or something called as (x, sigma)."
+        raise UsageError(message)
+    from priors.base import find, load
+    from priors.checkpoint import CheckpointError
+
+    try:
+        path = find(os.fspath(prior))
+        network = load(path)
+    except (CheckpointError, FileNotFoundError) as error:
+        raise InputError(str(error)) from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return Prior(network, path.stem, file_digest(path), _channels(network))
+
+
+def prior_file(prior: Any) -> Path | None:
+    """The file of the user's own that a prior names, or None for a shipped name."""
+    from pathlib import Path
+
+    text = None if prior is None else os.fspath(prior)
+    return Path(text) if text is not None and text.endswith(".safetensors") else None
+
+
+def by_channels(prior: Prior, y: torch.Tensor, sigma: float) -> torch.Tensor:
+    """prior(y, sigma) for y (1, C, H, W): a grey one channel by channel, a colour one on grey three times."""
+    import torch
+
+    channels = y.shape[1]
+    if prior.channels in (None, channels):
+        denoised: torch.Tensor = prior.network(y, sigma)
+        return denoised
+    if prior.channels == 1:
+        return torch.cat([prior.network(y[:, c : c + 1], sigma) for c in range(channels)], dim=1)
+    if channels == 1:
+        grey: torch.Tensor = prior.network(y.expand(-1, prior.channels, -1, -1), sigma).mean(1, keepdim=True)
+        return grey
+    message = (
+        f"the prior {prior.name} is for {prior.channels} channels, the picture has {channels}: use another."
+    )
+    raise UsageError(message)
+
+
+def feature_maps(network: Any) -> float:
+    """About how many planes of float32 in the size of the picture a network holds at one time."""
+    config: Any = getattr(network, "config", None)
+    kind = getattr(network, "kind", None)
+    if kind == "denoiser":
+        return 2.5 * config.widths[0]
+    if kind == "gradient-step":  # everything is kept for the way back
+        stages = zip(config.widths, config.blocks, strict=True)
+        return 2.5 * sum(8 * width * count / 4 ** (n + 1) for n, (width, count) in enumerate(stages))
+    if kind == "ridge":
+        return 4.0 * (4 * config.filters) + 10
+    return 300.0  # a stranger: a guess on the careful side
+
+
+def _default(channels: int) -> str:
+    from priors.base import available
+
+    names, wanted = available(), ("denoiser-color", "denoiser-gray")[channels != 3]
+    for name in (wanted, "denoiser-gray", "denoiser-color"):
+        if name in names:
+            return name
+    message = (
+        "no denoiser ships with this version: train one with `proxlab train denoiser`, and give its "
+        ".safetensors file as prior, or give anything called as (x, sigma)."
+    )
+    raise UsageError(message)
+
+
+def _channels(network: Any) -> int | None:
+    found = getattr(getattr(network, "config", None), "channels", None)
+    return found if isinstance(found, int) else None
+
+
+def _notes(prior: Prior, channels: int) -> tuple[str, ...]:
+    if prior.channels in (None, channels):
+        return ()
+    how = "each channel alone" if prior.channels == 1 else "the grey picture as a colour one"
+    return (f"the prior {prior.name} is for {prior.channels} channels: it denoised {how}.",)
+
+
+def _operator_text(data: Data) -> str:
+    channels, height, width = data.layout.planes
+    return f"no blur, data {height}x{width}" + (f"x{channels}" if channels > 1 else "")
+
+
+def _certificate(network: Any) -> dict[str, object]:
+    from priors.claims import claims_of
+
+    claims = claims_of(network)
+    if claims.proximal:
+        verdict = "the proximal operator of a regulariser that can be read"
+    elif claims.descent:
+        verdict = "one gradient step down a function that can be read"
+    else:
+        verdict = "a denoiser, of which nothing is proven"
+    return {"verdict": verdict, "conditions": []}
