@@ -53,6 +53,10 @@ class RichardsonLucy:
             status, reason = "stopped", f"the given {task.num_iter} iterations were done"
         elif status == "stopped":
             reason = "the residual reached the noise level (discrepancy principle)"
+        doubts: tuple[str, ...] = ()
+        if status == "max_iter":  # early stopping is what regularises here: not a failure, but worth a word
+            status, reason = "stopped", f"the budget of {budget} iterations was spent"
+            doubts = (f"the noise level was not reached in {budget} iterations: give num_iter for more.",)
         return Outcome(
             x=run.x,
             lam=task.lam,
@@ -66,6 +70,7 @@ class RichardsonLucy:
                 "verdict": "stopped before convergence on purpose: the maximum likelihood itself is noise",
                 "conditions": [],
             },
+            warnings=doubts,
         )
 
 
