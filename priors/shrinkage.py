@@ -1,0 +1,187 @@
+"""One scale of a convex potential: splines and gates over a frame's responses, gradient in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from priors.mirror import fold, margin, mirror
+from priors.spline import inverse_softplus, monotone, monotone_integral
+
+if TYPE_CHECKING:
+    from priors.lpn import LPNConfig
+
+STRIP = 2**21  # entries of the largest field held at inference: about what a shared cache holds
+
+
+class Shape(NamedTuple):
+    """The parameters of one term at the noise levels of a batch, non-negative where convexity needs it."""
+
+    filters: Tensor  # (K, C, side, side)
+    slopes: Tensor  # (B, K, knots), >= 0
+    mix: Tensor  # (K, K, 3, 3), >= 0
+    gain: Tensor  # (B, K, 1, 1), > 0
+    offset: Tensor  # (B, K, 1, 1)
+    weight: Tensor  # (B, K, 1, 1), >= 0
+
+
+class Shrinkage(nn.Module):
+    """One scale of the potential, in units of the noise: two convex layers over windows of a picture.
+
+    t = W z (all windows of the mirrored picture, filters of norm 1 at first), e = mix * t^2 / 2 (mix >= 0,
+    3x3), m the weights of the windows over side^2:
+    Phi(z) = sum m phi(t) + sum m (weight / gain) softplus(gain e + offset)
+    is convex: phi is the integral of a non-decreasing spline s, e is convex in z, softplus convex and
+    non-decreasing, the weights not negative. Its gradient, with the two transposed convolutions,
+    W^T [m s(t) + t mix^T (m weight sigmoid(gain e + offset))],
+    shrinks each response and, second, opens a gate for it where the energy around it is high.
+    """
+
+    STEP: ClassVar[float] = 0.5
+
+    def __init__(self, config: LPNConfig, share: float):
+        super().__init__()
+        self.gates, self.unit = config.gates, 2.0
+        frame = cosine_frame(config.channels, config.side)
+        count, levels = len(frame), len(config.levels)
+        self.raw_filters = nn.Parameter(self.unit * frame)
+        flat = frame.flatten(1).sum(1).abs() > 0.5  # means pass
+        middle = self.STEP * (torch.arange(config.knots) + 0.5)
+        slopes = garrote_slope(middle).expand(count, -1).where(~flat[:, None], torch.ones(()))
+        part = share * (0.9 if config.gates else 1.0)
+        self.raw_slopes = nn.Parameter(inverse_softplus(part * slopes).repeat(levels, 1, 1))
+        if config.gates:
+            mix = torch.full((count, count, 3, 3), 0.1 / (9 * count))
+            mix[range(count), range(count)] += 1 / 9
+            self.raw_mix = nn.Parameter(inverse_softplus(mix))
+            self.raw_gain = nn.Parameter(inverse_softplus(torch.ones(levels, count)))
+            self.raw_weight = nn.Parameter(inverse_softplus(torch.full((levels, count), 0.1 * share)))
+            self.offset = nn.Parameter(torch.full((levels, count), -4.0))
+
+    def shape(self, parts: Tensor) -> Shape:
+        """Parameters at the levels whose shares of the anchors are parts (B or 1, L)."""
+        slopes = torch.einsum("bl,lck->bck", parts, functional.softplus(self.raw_slopes))
+        filters = self.raw_filters / self.unit
+        if not self.gates:
+            none = slopes.new_zeros(())
+            return Shape(filters, slopes, none, none, none, none)
+        gain, weight = (parts @ functional.softplus(raw) for raw in (self.raw_gain, self.raw_weight))
+        rest = (v[..., None, None] for v in (gain, parts @ self.offset, weight))
+        return Shape(filters, slopes, functional.softplus(self.raw_mix), *rest)
+
+    def strips(self, z: Tensor, *, whole: bool) -> Iterator[tuple[int, int, Tensor]]:
+        """(first row, last row, window weights) of pieces of the mirrored picture; the potential is the sum
+        over them.
+
+        Rows of windows that a piece holds only as neighbours have weight zero.
+        """
+        side = self.raw_filters.shape[2]
+        rows, columns = (margin(n, side, z).weights for n in z.shape[2:])
+        halo, count = int(self.gates), len(rows)
+        height = count if whole else max(16, STRIP // (len(self.raw_filters) * len(columns) * len(z)))
+        for start in range(0, count, height):
+            low, high = max(0, start - halo), min(count, start + height + halo)
+            own = rows[low:high].clone()
+            own[: start - low] = 0
+            own[start + height - low :] = 0
+            yield low, high + side - 1, own[:, None] * columns / side**2
+
+    def gradient(self, z: Tensor, shape: Shape) -> Tensor:
+        """grad Phi at z (B, C, H, W)."""
+        whole = torch.is_grad_enabled()
+        extended, margins = _extend(z, self.raw_filters.shape[2])
+        pieces = [
+            (low, self._pull(extended[:, :, low:high], shape, weights))
+            for low, high, weights in self.strips(z, whole=whole)
+        ]
+        if len(pieces) == 1:
+            total = pieces[0][1]
+        else:
+            total = torch.zeros_like(extended)
+            for low, piece in pieces:
+                total[:, :, low : low + piece.shape[2]] += piece
+        for dim in (3, 2):
+            total = fold(total, dim, z.shape[dim], margins[dim - 2])
+        return total
+
+    def _pull(self, piece: Tensor, shape: Shape, weights: Tensor) -> Tensor:
+        t = functional.conv2d(piece, shape.filters)
+        pulled = monotone(t, shape.slopes, self.STEP) * weights
+        if self.gates:
+            gate = torch.sigmoid(self._energy(t, shape)) * (shape.weight * weights)
+            pulled = pulled + t * functional.conv_transpose2d(gate, shape.mix, padding=1)
+        return functional.conv_transpose2d(pulled, shape.filters)
+
+    def _energy(self, t: Tensor, shape: Shape) -> Tensor:
+        return functional.conv2d(t.square() / 2, shape.mix, padding=1) * shape.gain + shape.offset
+
+    def potential(self, z: Tensor, shape: Shape) -> Tensor:
+        """Phi at z, shape (B,), zero at z = 0; summed in float64."""
+        extended, _ = _extend(z, self.raw_filters.shape[2])
+        total = torch.zeros(len(z), dtype=torch.float64, device=z.device)
+        for low, high, weights in self.strips(z, whole=torch.is_grad_enabled()):
+            t = functional.conv2d(extended[:, :, low:high], shape.filters)
+            energy = monotone_integral(t, shape.slopes, self.STEP)
+            if self.gates:
+                rise = functional.softplus(self._energy(t, shape)) - functional.softplus(shape.offset)
+                energy = energy + shape.weight / shape.gain * rise
+            total = total + (weights * energy).double().sum((1, 2, 3))
+        return total
+
+    def bound(self, shape: Shape) -> float:
+        """Upper bound of the Lipschitz constant of grad Phi, over all levels of the batch.
+
+        The Hessian is at most W^T diag(c) W with c = largest slope + mix^T (weight (1 + k)): for a gate,
+        sum_j w_j g_j s'_j (sum_i M_ji t_i v_i)^2 <= sum_i v_i^2 sum_j M_ji w_j 2 g_j e_j s'_j by Cauchy and
+        Schwarz, and k = sup 2 x s'(x + b) over x = g e >= 0, for the offset b, is at most
+        2 sup v s'(v) + max(-b, 0) sup 2 s' < 0.448 + max(-b, 0) / 2. The mirrored windows with their weights
+        have the norm of the periodic convolution at most: its symbol, a trigonometric polynomial of degree
+        side - 1, is sampled on a grid and exceeds the samples at most by 1 / cos^2(pi (side - 1) / grid).
+        """
+        top = shape.slopes.max(2).values
+        if self.gates:
+            k = 0.448 + (-shape.offset[..., 0, 0]).clamp(min=0) / 2
+            top = top + (shape.weight[..., 0, 0] * (1 + k)) @ shape.mix.sum((2, 3))
+        grid, side = 64, shape.filters.shape[2]
+        spectrum = torch.fft.fft2(shape.filters, s=(grid, grid)).flatten(2).permute(2, 0, 1)
+        gram = torch.einsum("fkc,bk,fkd->bfcd", spectrum.conj(), top.to(spectrum.dtype), spectrum)
+        peak = float(torch.linalg.eigvalsh(gram).max()) / side**2
+        return peak / math.cos(math.pi * (side - 1) / grid) ** 2
+
+
+def _extend(z: Tensor, side: int) -> tuple[Tensor, tuple[int, int]]:
+    vertical, horizontal = (margin(n, side, z) for n in z.shape[2:])
+    tall = mirror(z, 2, vertical.before, vertical.after)
+    return mirror(tall, 3, horizontal.before, horizontal.after), (vertical.before, horizontal.before)
+
+
+def cosine_frame(channels: int, side: int) -> Tensor:
+    """(K, C, side, side): the orthonormal cosine basis over colours and window.
+
+    All windows of a picture together then form a tight frame: W^T W = side^2.
+
+    >>> frame = cosine_frame(1, 3).flatten(1)
+    >>> torch.allclose(frame @ frame.T, torch.eye(9), atol=1e-6)
+    True
+    """
+
+    def basis(n: int) -> Tensor:
+        k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+        rows = torch.cos(math.pi * k * (i + 0.5) / n) * math.sqrt(2 / n)
+        rows[0] /= math.sqrt(2)
+        return rows
+
+    c, d = basis(channels), basis(side)
+    frame = torch.einsum("ax,by,cz->abcxyz", c, d, d).reshape(-1, channels, side, side)
+    return frame.float()
+
+
+def garrote_slope(t: Tensor) -> Tensor:
+    """Slope of t^3 / (t^2 + 2.5^2), a shrinkage that leaves large responses alone; at least 0.002."""
+    square, scale = t.square(), 2.5**2
+    return (square * (square + 3 * scale) / (square + scale) ** 2).clamp(min=0.002)
