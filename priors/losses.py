@@ -119,4 +119,14 @@ def _loss_at(stages: Sequence[tuple[float, Loss]], progress: float) -> Loss:
     return stages[-1][1]
 
 
-LOSSES: dict[str, Loss] = {"l1": l1, "l2": l2}
+LOSSES = ("l1", "l2", "pm")
+
+
+def objective_of(name: str, *, entries: int) -> Objective:
+    """The objective of a name of LOSSES; "pm" is l2 for half the steps, then proximal matching.
+
+    Its last gamma is the paper's, 0.08 sqrt(entries), for samples of `entries` numbers.
+    """
+    if name == "pm":
+        return staged(proximal_matching_stages(l2, share=0.5, smallest=0.08, entries=entries))
+    return regression({"l1": l1, "l2": l2}[name])

@@ -18,7 +18,7 @@ from priors import processes
 from priors.checkpoint import build, load_network, network_class, read_provenance, save_network, store_half
 from priors.data import Ahead, NoisyPatches, Pictures, load_pictures, split, validation_psnr, validation_set
 from priors.logbook import Logbook
-from priors.losses import LOSSES, Batch, Objective, regression
+from priors.losses import LOSSES, Batch, Objective, objective_of
 from priors.train import Learner, Plan, Step, read_plan, seconds_per_step, training
 
 LEVELS = (15 / 255, 25 / 255, 50 / 255)
@@ -58,7 +58,7 @@ class Recipe:
         return build(self.kind, network_class(self.kind).Config(**self.config), seed=self.seed)
 
     def objective(self) -> Objective:
-        return regression(LOSSES[self.loss])
+        return objective_of(self.loss, entries=(3 if self.color else 1) * self.patch**2)
 
     def batches(self, pictures: Pictures) -> NoisyPatches:
         """This process's share of every batch."""
