@@ -21,6 +21,7 @@ NETWORK, TRAINING = "proxlab.network/1", "proxlab.training/1"
 KINDS = {
     "denoiser": "priors.denoiser:Denoiser",
     "gradient-step": "priors.gradient_step:GradientStep",
+    "lpn": "priors.lpn:LPN",
     "ridge": "priors.ridge:Ridge",
 }
 

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         help="learn a prior from folders of pictures",
         description="Train a network on pictures and write one safetensors file that rebuilds it.",
     )
-    parser.add_argument("kind", choices=["denoiser", "gradient-step", "ridge"], help="what to train")
+    parser.add_argument("kind", choices=["denoiser", "gradient-step", "lpn", "ridge"], help="what to train")
     add_options(parser)
     add_output_flags(parser)
     parser.set_defaults(run=run)
@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--patch", type=_count, help="side of a patch in pixels [64]")
     add("--lr", type=_positive, help="highest learning rate [0.001]")
     add("--hold", type=int, help="steps at the highest rate before its cosine decay begins [0]")
-    add("--loss", choices=["l1", "l2"], help="loss [l1]")
+    add("--loss", choices=["l1", "l2", "pm"], help="loss; pm is proximal matching after l2 [l1]")
     add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
     add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
     add("--validate-every", type=_count, metavar="N", help="steps between validations [a sixtieth of all]")
