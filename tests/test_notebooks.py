@@ -1,0 +1,80 @@
+"""The notebooks run, are committed without outputs, and show what their text says."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIGURES = {"01_deblur_a_photograph": 6}
+
+
+def read(path):
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
+def run(path):
+    """The notebook after execution in its own folder, by this interpreter."""
+    from nbclient import NotebookClient
+
+    paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    client = NotebookClient(
+        read(path), timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # of the kernel's own libraries: what a cell warns of is in its output
+        return client.execute(env=env)
+
+
+def printed(notebook):
+    return "".join(
+        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []) if output
+    )
+
+
+def figures(notebook):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_there_are_notebooks():
+    assert {path.stem for path in NOTEBOOKS} >= set(FIGURES)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_committed_without_outputs(path):
+    code = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert code
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+@pytest.mark.slow
+def test_deblur_a_photograph():
+    (path,) = [path for path in NOTEBOOKS if path.stem == "01_deblur_a_photograph"]
+    done = run(path)
+    text = printed(done)
+    assert figures(done) == FIGURES[path.stem]
+    before, after = map(float, re.search(r"PSNR ([\d.]+) dB -> ([\d.]+) dB", text).groups())
+    assert after > before + 6
+    assert "exit code 0 - replay 0" in text
+    assert re.search(r"whole picture +motion:2\d\.\d@", text)
+    assert re.search(r"left half +refused", text)
+
+
+@pytest.mark.slow
+def test_a_cell_that_fails_fails_the_test(tmp_path):
+    import nbformat
+    from nbclient.exceptions import CellExecutionError
+
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(broken, tmp_path / "broken.ipynb")
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        run(tmp_path / "broken.ipynb")
