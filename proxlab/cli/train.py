@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--minutes", type=_positive, help="how many minutes; turned into steps once, by measuring")
     add("--batch", type=_count, help="patches a step, over all processes [16]")
     add("--patch", type=_count, help="side of a patch in pixels [64]")
-    add("--lr", type=_positive, help="highest learning rate [0.001]")
+    add("--lr", type=_positive, help="highest learning rate [0.001; ridge 0.01]")
     add("--hold", type=int, help="steps at the highest rate before its cosine decay begins [0]")
     add("--loss", choices=["l1", "l2", "pm"], help="loss; pm is proximal matching after l2 [l1]")
     add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
@@ -121,6 +121,7 @@ def _session(args: argparse.Namespace, places: Places) -> Session:
 
 def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
     """Recipe and plan of the arguments: the one place of their defaults."""
+    from priors.checkpoint import network_class
     from priors.session import Recipe
     from priors.train import Plan
 
@@ -140,7 +141,7 @@ def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
     )
     plan = Plan(
         steps=args.steps or 1,  # --minutes decides it later
-        rate=args.lr or 1e-3,
+        rate=args.lr or getattr(network_class(args.kind), "rate", 1e-3),
         period=args.validate_every or 0,
         hold=args.hold or 0,
         precision=_precision(args.kind, args.precision or "auto", device),
