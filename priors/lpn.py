@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from priors.claims import Claims
 from priors.denoiser import noise_levels
-from priors.mirror import fold, mirror
+from priors.mirroring import fold, mirror
 from priors.shrinkage import Shape, Shrinkage
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from priors.mirror import fold, margin, mirror
+from priors.mirroring import fold, margin, mirror
 from priors.spline import inverse_softplus, monotone, monotone_integral
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from priors import lpn, shrinkage
 from priors.lpn import LPN, LPNConfig
-from priors.mirror import fold, margin, mirror
+from priors.mirroring import fold, margin, mirror
 from priors.shrinkage import Shrinkage, cosine_frame
 from priors.spline import inverse_softplus, monotone, monotone_integral
 from priors.testing import jacobian
