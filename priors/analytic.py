@@ -19,7 +19,7 @@ from algorithms.state import State
 from imaging.blur import CircularBlur
 from imaging.fft import irfft2, rfft2
 from imaging.fidelity import LeastSquares
-from priors.mirror import mirror
+from priors.mirroring import mirror
 
 Level = float | Tensor
 PENALTY = 10.0  # of 0.3, 1, 3, 10, 30 and 100 proves most within 600 steps, for weak and strong noise
