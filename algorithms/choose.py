@@ -15,10 +15,15 @@ from algorithms.classical import Penalty, penalty_spectrum, tikhonov
 from algorithms.splitting import sees_everything
 from algorithms.state import State
 from imaging.fft import half_weights, rfft2
+from imaging.linsolve import SolveError
 from imaging.masks import fill
 from imaging.operator import factored
 
 LOG_RANGE = (math.log(1e-7), math.log(10.0))  # weights tried: below, rounding rules; above, nothing is left
+PROBE_BUDGET = (1e-4, 500)  # tolerance and steps of each solve tried: the criterion moves by less
+NEVER = (
+    99.0  # log criterion of a weight too weak to be solved for, finite for the parabolas of Brent's method
+)
 
 
 @dataclass(frozen=True)
@@ -102,9 +107,14 @@ def gcv_weight(op: Any, y: Tensor, *, penalty: Penalty = "gradient", seed: int) 
         pair = pair.masked_fill(~op.valid, 0)  # what was not observed is neither misfit nor counted
 
     def probed(log_lam: float) -> float:
-        fit = op.A(tikhonov(op, pair, lam=math.exp(log_lam), penalty=penalty))
+        lam, (rtol, steps) = math.exp(log_lam), PROBE_BUDGET
+        try:
+            fit = op.A(tikhonov(op, pair, lam=lam, penalty=penalty, rtol=rtol, max_iter=steps))
+        except SolveError:
+            return NEVER
         residual, trace = (fit - pair)[: len(y)], (pair * (pair - fit))[len(y) :].sum()
-        return float((residual.double().square().sum() / trace.double() ** 2).log())
+        score = float((residual.double().square().sum() / trace.double() ** 2).log())
+        return score if math.isfinite(score) else NEVER
 
     return _minimise(probed, "gcv with a random probe", coarse=6, low=math.log(1e-4))
 

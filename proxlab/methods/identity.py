@@ -26,8 +26,8 @@ class Identity:
     )
 
     def memory(self, shape: tuple[int, int, int]) -> int:
-        """Three pictures in float32: the data, its place in the field, its blur for the residual."""
-        return bytes_of(shape, 3)
+        """Four pictures in float32: the place in the field, its blur and their spectrum, the residual."""
+        return bytes_of(shape, 4)
 
     def run(self, task: Task) -> Outcome:
         """Place the data and measure the residual, as every method does."""
