@@ -10,7 +10,7 @@ from torch import Tensor
 
 from algorithms.state import State, relative_change
 from algorithms.variation import TotalVariation
-from imaging.fft import irfft2, rfft2
+from imaging.fft import irfft2, power_of, rfft2, scale_
 from imaging.fidelity import LeastSquares
 from imaging.operator import Factored, factored
 
@@ -90,10 +90,10 @@ def _unsplit(
     x, p, v = _begin(x0, 2)
     size = (x.shape[-2], x.shape[-1])
     data = rfft2(loss.y).mul_(otf.conj())
-    inverse = 1 / (otf.abs().square() + penalty * laplacian_spectrum(size, x))
+    inverse = 1 / (power_of(otf) + penalty * laplacian_spectrum(size, x))
     while True:
         b = p / penalty
-        new = irfft2((data + penalty * rfft2(_periodic_adjoint(v - b))).mul_(inverse), size)
+        new = irfft2(scale_(torch.add(data, rfft2(_periodic_adjoint(v - b)), alpha=penalty), inverse), size)
         z = _relaxed(_periodic_differences(new), v).add_(b)
         b = tv.project(z, radius)
         x, old, p, v = new, x, b * penalty, z.sub_(b)
@@ -105,14 +105,13 @@ def _split(
 ) -> Iterator[State]:
     x, p, w, v, u = _begin(x0, 4, structure)
     size, otf, radius = (x.shape[-2], x.shape[-1]), structure.otf, tv.lam / penalties.variation
-    inverse = otf.abs().square() + penalties.variation / penalties.data * laplacian_spectrum(size, x)
     ratio = penalties.variation / penalties.data
+    inverse = 1 / (power_of(otf) + ratio * laplacian_spectrum(size, x))
     a = structure.scatter(w / penalties.data)
     while True:
         b = p / penalties.variation
         spectrum = rfft2(u - a).mul_(otf.conj()).add_(rfft2(_periodic_adjoint(v - b)), alpha=ratio)
-        spectrum.div_(inverse)
-        new = irfft2(spectrum, size)
+        new = irfft2(scale_(spectrum, inverse), size)
         s = _relaxed(irfft2(spectrum.mul_(otf), size), u).add_(a)
         seen = structure.select(s)
         w = (seen - loss.prox_at(seen, 1 / penalties.data)) * penalties.data

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad as pad_tensor
 
 from imaging.borders import Border, Mode, checked_mode, extend, fold
-from imaging.fft import Origin, centre_of, convolve, correlate, good_size, irfft2, otf_of, rfft2
+from imaging.fft import Origin, centre_of, convolve, correlate, good_size, irfft2, otf_of, power_of, rfft2
 from imaging.operator import Factored, Linear, LinearOperator, Shape, checked_size, column
 
 
@@ -27,7 +27,7 @@ def checked_psf(psf: Tensor, channels: int) -> Tensor:
 
 def peak_of(otf: Tensor) -> float:
     """max |otf|, rounded up: the norm of the circular convolution, a bound for every crop or mask of it."""
-    return float(otf.abs().max()) * (1 + 16 * torch.finfo(otf.real.dtype).eps)
+    return float(power_of(otf).max()) ** 0.5 * (1 + 16 * torch.finfo(otf.real.dtype).eps)
 
 
 def _same(x: Tensor) -> Tensor:

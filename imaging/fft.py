@@ -79,6 +79,21 @@ def otf_of(psf: Tensor, size: tuple[int, int], origin: Origin | None = None) -> 
     return torch.fft.rfft2(field.roll((-row, -column), (-2, -1)))
 
 
+def power_of(spectrum: Tensor) -> Tensor:
+    """|spectrum|^2 of a complex tensor, several times faster than abs().square().
+
+    >>> power_of(torch.tensor([3 + 4j]))
+    tensor([25.])
+    """
+    return torch.view_as_real(spectrum).square().sum(-1)
+
+
+def scale_(spectrum: Tensor, factor: Tensor) -> Tensor:
+    """spectrum times a real factor, in place, without turning the factor into complex numbers."""
+    torch.view_as_real(spectrum).mul_(factor.unsqueeze(-1))
+    return spectrum
+
+
 def convolve(x: Tensor, otf: Tensor) -> Tensor:
     """Circular convolution of x (B, C, H, W) with the kernel of this transfer function: one rfft2, one
     irfft2.

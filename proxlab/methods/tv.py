@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TOL = 5e-4  # of the optimality bound, which on photographs was 3 to 5 times the true distance in objective
 BUDGET = 2000
+PLAUSIBLE = 10.0  # the best weights on training photographs were within 2.5 times the first guess
 FIRST_GUESS = 0.8  # lam = 0.8 sigma^1.5: the median of the best weights on training photographs
 
 
@@ -154,7 +155,12 @@ def choose_weight(task: Task) -> Choice:
         loss, tv = data_term(task, op, data), TotalVariation(lam / scale_of(task))
         return last(iterate(loss, tv, task, warm or embed(op, data)), 18 if warm else 32)
 
-    return sure_weight(op, y, solver, variance=variance_of(task, y), start=start, seed=task.seed)
+    choice = sure_weight(op, y, solver, variance=variance_of(task, y), start=start, seed=task.seed)
+    if start / PLAUSIBLE <= choice.value <= start * PLAUSIBLE:
+        return choice
+    return Choice(
+        start, f"0.8 sigma^1.5, since {choice.rule} led far away, to {choice.value:.2g}", (0.0, 0.0)
+    )
 
 
 def certificate(bound: float) -> dict[str, object]:
