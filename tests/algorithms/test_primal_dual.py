@@ -13,7 +13,7 @@ from imaging.fidelity import Huber, LeastSquares, PoissonKL
 from imaging.masks import Identity, Inpainting
 from imaging.varying import VaryingBlur
 
-PENALTIES = Penalties(1.0, 0.2)
+PENALTIES = Penalties(0.7, 0.2)
 
 
 def noisy(op, x: torch.Tensor, sigma: float = 0.02) -> torch.Tensor:

@@ -7,9 +7,15 @@ import torch
 
 from algorithms.driver import last
 from algorithms.splitting import Penalties, split_variation
-from algorithms.variation import TotalVariation, differences, differences_adjoint, tv_optimality
+from algorithms.variation import (
+    TotalVariation,
+    differences,
+    differences_adjoint,
+    split_optimality,
+    tv_optimality,
+)
 from imaging.blur import CircularBlur
-from imaging.fidelity import LeastSquares
+from imaging.fidelity import LeastSquares, PoissonKL
 from imaging.testing import dense
 
 
@@ -170,3 +176,28 @@ def test_the_worst_sample_of_a_batch_counts(problem):
     both = tv_optimality(LeastSquares(loss.op, y), tv, x, p).relative(x)
     alone = tv_optimality(loss, tv, bad.x, bad.memory[0]).relative(bad.x)
     assert both == pytest.approx(alone)
+
+
+def test_split_optimality_by_the_definition(gentle, small):
+    """u = prox(A x + gamma w) has the subgradient that the proof needs, here its gradient."""
+    op, tv, peak, gamma = CircularBlur(gentle, (1, 8, 7)), TotalVariation(0.3), 20.0, 0.01
+    loss = PoissonKL(op, op.A(small), peak)
+    x, p = small + 0.02 * picture(1, 1, 8, 7), tv.project(picture(1, 2, 1, 8, 7, seed=1), 0.3)
+    found = split_optimality(loss, tv, x, (p, picture(1, 1, 8, 7, seed=2)), gamma=gamma)
+    z, y, g = op.A(x) + gamma * picture(1, 1, 8, 7, seed=2), loss.y, gamma * peak
+    u = (z - g + ((z - g) ** 2 + 4 * g * y).sqrt()) / 2
+    w = peak * (1 - y / u)
+    force = (op.A_adjoint(w) + differences_adjoint(p)).norm()
+    gap = tv.value(x) - (p * differences(x)).sum() + (w * (u - op.A(x))).sum().abs()
+    assert float(found.imbalance) == pytest.approx(float(force))
+    assert float(found.gap) == pytest.approx(float(gap))
+    kl = peak * (u - y + y * (y / u).log()).sum()
+    assert float(found.objective) == pytest.approx(float(kl + tv.value(x)))
+
+
+def test_split_optimality_with_the_gradient_is_tv_optimality(problem):
+    loss, tv, run = problem
+    x, p = run(5).x, run(5).memory[0]
+    split = split_optimality(loss, tv, x, (p, loss.op.A(x) - loss.y), gamma=0.7)
+    plain = tv_optimality(loss, tv, x, p)
+    torch.testing.assert_close(torch.cat(split), torch.cat(plain), rtol=1e-9, atol=1e-12)
