@@ -11,8 +11,9 @@ from torch import Tensor
 
 from algorithms.choose import Choice, decimates
 from algorithms.state import State
-from imaging.blur import WindowedBlur
+from imaging.blur import PaddedBlur, WindowedBlur
 from imaging.fft import irfft2
+from imaging.masks import Masked
 from imaging.operator import factored
 
 RATIO = 1.5  # between neighbouring weights tried; the criterion is a parabola over such a step
@@ -82,11 +83,10 @@ def typical_windows(op: Any, y: Tensor, *, side: int, count: int) -> tuple[Any, 
     masked pixels; the psf is read off the operator's transfer function. The problem itself comes back when it
     is not larger, is not a plain blur, or has too few whole tiles.
     """
-    structure = factored(op)
-    h, w = y.shape[-2:]
-    if structure is None or h * w <= count * side * side or len(structure.otf) != 1 or decimates(op, y):
+    transfer, (h, w) = _transfer(op), y.shape[-2:]
+    if transfer is None or h * w <= count * side * side or len(transfer[0]) != 1 or decimates(op, y):
         return op, y
-    psf = psf_of(structure.otf, (op.img_size[-2], op.img_size[-1]))
+    psf = psf_of(*transfer)
     tiles = y.unfold(-2, side, side).unfold(-2, side, side).movedim((2, 3), (0, 1)).flatten(0, 2)
     whole = torch.ones(len(tiles), dtype=torch.bool)
     if op.valid is not None:
@@ -99,6 +99,17 @@ def typical_windows(op: Any, y: Tensor, *, side: int, count: int) -> tuple[Any, 
     order = tiles.flatten(1).var(1).argsort()
     picks = [int((i + 0.5) * len(tiles) / count) for i in range(count)]
     return WindowedBlur(psf.to(y), (y.shape[1], side, side)), tiles[order[picks]].contiguous()
+
+
+def _transfer(op: Any) -> tuple[Tensor, tuple[int, int]] | None:
+    """Transfer function and the size of its field of a blur by one psf, whatever its border and mask."""
+    structure = factored(op)
+    if structure is not None:
+        return structure.otf, (op.img_size[-2], op.img_size[-1])
+    inner = op.op if isinstance(op, Masked) else op
+    if not isinstance(inner, PaddedBlur):
+        return None
+    return inner.otf, (inner.otf.shape[-2], 2 * (inner.otf.shape[-1] - 1))  # good sizes are even
 
 
 def psf_of(otf: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,6 +14,7 @@ from imaging.fft import otf_of
 from imaging.masks import Identity, Masked
 from imaging.sampling import Downsample
 from imaging.testing import dense
+from imaging.varying import VaryingBlur
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -185,7 +186,7 @@ def test_psf_of_channels_and_of_float32():
 def test_a_small_problem_stands_for_itself():
     op, y = CircularBlur(box(3), (1, 40, 40)), randn(1, 1, 40, 40)
     assert typical_windows(op, y, side=20, count=4) == (op, y)
-    other = PaddedBlur(box(3), (1, 64, 64), "reflect")
+    other = VaryingBlur(box(3).expand(2, 2, 1, 3, 3), (1, 64, 64))
     data_ = randn(1, 1, 64, 64)
     assert typical_windows(other, data_, side=16, count=4) == (other, data_)
     thin = Downsample(CircularBlur(box(3), (1, 128, 128)), 2)
@@ -208,6 +209,20 @@ def test_windows_are_tiles_of_the_picture_spread_over_its_variance(psf):
     tiles = [y[..., r : r + 16, c : c + 16] for r in range(0, 64, 16) for c in range(0, 64, 16)]
     places = [next(n for n, t in enumerate(tiles) if torch.equal(t[0], w)) // 4 for w in windows]
     assert places == [0, 1, 2, 3]  # one a quarter of the contrast
+
+
+@pytest.mark.parametrize("mode", ["reflect", "zero"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_windows_of_other_borders_see_the_same_blur(mode, masked, psf):
+    op = PaddedBlur(psf, (1, 64, 64), mode)
+    op = Masked(op, torch.ones(1, 1, 64, 64)) if masked else op
+    small, windows = typical_windows(op, randn(1, 1, 64, 64), side=16, count=4)
+    assert windows.shape == (4, 1, 16, 16)
+    x = randn(1, 1, 64, 64)
+    (_, H, W), (top, left) = small.img_size, small.start
+    patch = x[..., 20 : 20 + H, 20 : 20 + W].contiguous()
+    inside = op.A(x)[..., 20 + top : 36 + top, 20 + left : 36 + left]
+    torch.testing.assert_close(small.A(patch), inside, rtol=0, atol=1e-12)
 
 
 def test_masked_tiles_are_avoided(psf):
