@@ -1,6 +1,6 @@
 """Algorithms as generators of states, one driver, rules that choose weights; names resolve on first use."""
 
-from importlib import import_module
+from imaging.lazy import lazy_names
 
 _HOME = {
     "State": "state",
@@ -22,14 +22,4 @@ _HOME = {
     "sure_weight": "sure",
 }
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        message = f"module 'algorithms' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(import_module(f"algorithms.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -1,6 +1,6 @@
 """The physics: operators, psfs, noise, pictures in files; names resolve on first use."""
 
-from importlib import import_module
+from imaging.lazy import lazy_names
 
 _HOME = {
     "LinearOperator": "operator",
@@ -26,14 +26,4 @@ _HOME = {
     "write_picture": "files.picture",
 }
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        message = f"module 'imaging' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(import_module(f"imaging.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

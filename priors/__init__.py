@@ -1,6 +1,6 @@
 """Priors: denoisers and learned proximal networks, their training, their files; names resolve on use."""
 
-from importlib import import_module
+from imaging.lazy import lazy_names
 
 _HOME = {
     "available": "base",
@@ -31,14 +31,4 @@ _HOME = {
     "store_half": "checkpoint",
 }
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        message = f"module 'priors' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(import_module(f"priors.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

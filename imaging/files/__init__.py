@@ -1,6 +1,6 @@
 """Pictures in files: the only place that sees integers and file formats. Names resolve on first use."""
 
-from importlib import import_module
+from imaging.lazy import lazy_names
 
 _HOME = {
     "Metadata": "metadata",
@@ -23,14 +23,4 @@ _HOME = {
     "write_picture": "picture",
 }
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        message = f"module 'imaging.files' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(import_module(f"imaging.files.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -1,6 +1,6 @@
 """Point spread functions: generators, texts, files, the doctor, estimates. Names resolve on first use."""
 
-from importlib import import_module
+from imaging.lazy import lazy_names
 
 _HOME = {
     "PsfError": "errors",
@@ -24,14 +24,4 @@ _HOME = {
     "psf_from_edge": "measured",
 }
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        message = f"module 'imaging.psf' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(import_module(f"imaging.psf.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -98,6 +98,18 @@ class Supports:
     prior: bool
 
 
+EVERYTHING = Supports(
+    boundaries=frozenset(BOUNDARIES),
+    noises=frozenset(NOISES),
+    scale=True,
+    mask=True,
+    varying=True,
+    lam=True,
+    num_iter=True,
+    prior=False,
+)  # what the methods here differ from; none takes a prior yet
+
+
 @dataclass(frozen=True)
 class Need:
     """What one request asks of a method."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from proxlab.methods.base import BOUNDARIES, NOISES, Outcome, Supports, Task
+from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
 from proxlab.methods.common import bytes_of, rms_residual
 
 
@@ -14,16 +14,7 @@ class Identity:
 
     name: str = "identity"
     summary: str = "the input itself: shows that files load, scale and save"
-    supports: Supports = Supports(  # noqa: RUF009 (frozen)
-        boundaries=frozenset(BOUNDARIES),
-        noises=frozenset(NOISES),
-        scale=True,
-        mask=False,  # it fills nothing in
-        varying=True,
-        lam=False,
-        num_iter=False,
-        prior=False,
-    )
+    supports: Supports = replace(EVERYTHING, mask=False, lam=False, num_iter=False)  # noqa: RUF009 (frozen)
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Four pictures in float32: the place in the field, its blur and their spectrum, the residual."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxlab.methods.base import BOUNDARIES, NOISES, Outcome, Supports, Task
+from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
 from proxlab.methods.common import bytes_of, finish, reporting, rms_residual, variance_of
 
 BUDGET = 500
@@ -16,16 +16,7 @@ class RichardsonLucy:
 
     name: str = "richardson-lucy"
     summary: str = "non-negative maximum likelihood for counted light, stopped at the noise level"
-    supports: Supports = Supports(  # noqa: RUF009 (frozen)
-        boundaries=frozenset(BOUNDARIES),
-        noises=frozenset(NOISES),
-        scale=True,
-        mask=True,
-        varying=True,
-        lam=True,
-        num_iter=True,
-        prior=False,
-    )
+    supports: Supports = EVERYTHING
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Float32 pictures alive at once, measured at 1024x1024 with an unknown border."""

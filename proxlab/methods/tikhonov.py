@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from proxlab.methods.base import BOUNDARIES, Outcome, Supports, Task
+from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
 from proxlab.methods.common import bytes_of, in_words, level, rms_residual
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-QUADRATIC = Supports(
-    boundaries=frozenset(BOUNDARIES),
-    noises=frozenset({"gaussian"}),
-    scale=True,
-    mask=True,
-    varying=True,
-    lam=True,
-    num_iter=False,
-    prior=False,
-)
+QUADRATIC = replace(EVERYTHING, noises=frozenset({"gaussian"}), num_iter=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from proxlab.methods.base import BOUNDARIES, NOISES, Outcome, Supports, Task
+from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
 from proxlab.methods.common import (
     bytes_of,
     finish,
@@ -35,16 +35,7 @@ class TotalVariationMethod:
 
     name: str = "tv"
     summary: str = "sharp edges, flat regions: total variation solved to a checked optimality"
-    supports: Supports = Supports(  # noqa: RUF009 (frozen)
-        boundaries=frozenset(BOUNDARIES),
-        noises=frozenset(NOISES),
-        scale=True,
-        mask=True,
-        varying=True,
-        lam=True,
-        num_iter=True,
-        prior=False,
-    )
+    supports: Supports = EVERYTHING
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Float32 pictures alive at once, measured at 1024x1024 with an unknown border."""
