@@ -20,6 +20,7 @@ DISAGREE = 1.5  # a given sigma this many times off the estimate deserves a warn
 GLIMPSE = 768  # pixels a side that are looked at for that warning
 # High over low half of the noise: white noise gave 0.92 to 1.08 on blurred photographs, JPEG 0.4 to 0.8.
 COLOURED = 0.85
+SMALLEST = 48  # pixels a side: below, white noise was called coloured in a quarter of the cases
 FAINT = 1e-6  # what an estimate of zero becomes, so that nobody divides by it
 
 
@@ -125,6 +126,8 @@ def _colour(data: Data, blur: Blur | None) -> float:
     """High over low half of the noise frequencies; 1 where that cannot be told."""
     from imaging.noise_level import colour_of_noise
 
+    if min(data.planes.shape[1:]) < SMALLEST:
+        return 1.0
     colour = _measured(colour_of_noise, data, blur)
     return 1.0 if colour is None or colour <= 0 else colour
 

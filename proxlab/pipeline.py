@@ -109,7 +109,7 @@ def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Jo
         white=prepared.white,
         report=reporter(callback, render),
     )
-    with torch.no_grad(), _memory_errors(job.memory):
+    with torch.no_grad(), _failures(job):
         outcome = prepared.method.run(task)
         if not bool(torch.isfinite(outcome.x).all()):
             message = f"{job.method} ended in NaN after {outcome.num_iter} iterations: {outcome.stop_reason}."
@@ -138,10 +138,19 @@ def _peak(device: torch.device) -> int | None:
 
 
 @contextmanager
-def _memory_errors(estimate: int) -> Iterator[None]:
-    """Say every kind of running out of memory in one way."""
+def _failures(job: Job) -> Iterator[None]:
+    """Say every kind of running out of memory in one way, and a linear solve that missed in the user's words."""
+    from imaging.linsolve import SolveError
+
+    estimate = job.memory
     try:
         yield
+    except SolveError as cause:
+        message = (
+            f"method {job.method!r} could not solve its equations to the tolerance: "
+            "give a larger lam, or use method 'tv'."
+        )
+        raise ConvergenceError(message) from cause
     except (MemoryError, RuntimeError) as cause:
         text = str(cause).lower()
         if not isinstance(cause, MemoryError) and "memory" not in text:

@@ -8,6 +8,9 @@ from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
 from proxlab.methods.common import bytes_of, finish, reporting, rms_residual, variance_of
 
 BUDGET = 500
+STRONG = (
+    0.03  # above, in units of the log-likelihood, the one-step-late variation chatters instead of smoothing
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,13 @@ class RichardsonLucy:
         elif status == "stopped":
             reason = "the residual reached the noise level (discrepancy principle)"
         doubts: tuple[str, ...] = ()
+        if tv is not None and tv.lam > STRONG:
+            doubts = (
+                f"lam={task.lam:g} is too strong for Richardson-Lucy's variation: method 'tv' takes it.",
+            )
         if status == "max_iter":  # early stopping is what regularises here: not a failure, but worth a word
             status, reason = "stopped", f"the budget of {budget} iterations was spent"
-            doubts = (f"the noise level was not reached in {budget} iterations: give num_iter for more.",)
+            doubts += (f"the noise level was not reached in {budget} iterations: give num_iter for more.",)
         return Outcome(
             x=run.x,
             lam=task.lam,

@@ -11,7 +11,7 @@ from skimage import data
 
 from imaging.blur import CircularBlur
 from proxlab import deblur
-from proxlab.errors import UsageError
+from proxlab.errors import ConvergenceError, UsageError
 from proxlab.methods import METHODS, load_method, require
 from proxlab.methods.base import BOUNDARIES, Need, Noise, Task
 
@@ -236,3 +236,18 @@ def test_auto_names_the_method_and_doubts_a_residual_far_above_the_noise():
     shifted[0, 0] = 1.0
     doubtful = deblur(y, shifted, sigma=0.002, lam=0.5, return_info=True)[1]
     assert any("the psf may be wrong, or the noise is not white" in text for text in doubtful["warnings"])
+
+
+def test_a_weight_too_weak_to_solve_for_is_one_sentence():
+    image = np.random.default_rng(0).random((48, 48)).astype(np.float32)
+    with pytest.raises(ConvergenceError, match="'tikhonov' could not solve .* give a larger lam"):
+        deblur(image, "gaussian:2", method="tikhonov", boundary="reflect", lam=1e-10, sigma=0.01)
+
+
+def test_variation_too_strong_for_richardson_lucy_is_said():
+    image = np.random.default_rng(0).random((24, 24))
+    options = {"method": "richardson-lucy", "sigma": 0.01, "num_iter": 2, "return_info": True}
+    _, strong = deblur(image, "box:3", lam=0.1, **options)
+    _, weak = deblur(image, "box:3", lam=1e-3, **options)
+    assert any("too strong" in text for text in strong["warnings"])
+    assert not any("too strong" in text for text in weak["warnings"])
