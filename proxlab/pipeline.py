@@ -139,7 +139,7 @@ def _peak(device: torch.device) -> int | None:
 
 @contextmanager
 def _failures(job: Job) -> Iterator[None]:
-    """Say every kind of running out of memory in one way, and a linear solve that missed in the user's words."""
+    """Running out of memory in one way, however it shows; a missed linear solve in the user's words."""
     from imaging.linsolve import SolveError
 
     estimate = job.memory

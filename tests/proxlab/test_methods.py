@@ -240,7 +240,7 @@ def test_auto_names_the_method_and_doubts_a_residual_far_above_the_noise():
 
 def test_a_weight_too_weak_to_solve_for_is_one_sentence():
     image = np.random.default_rng(0).random((48, 48)).astype(np.float32)
-    with pytest.raises(ConvergenceError, match="'tikhonov' could not solve .* give a larger lam"):
+    with pytest.raises(ConvergenceError, match=r"'tikhonov' could not solve .* give a larger lam"):
         deblur(image, "gaussian:2", method="tikhonov", boundary="reflect", lam=1e-10, sigma=0.01)
 
 
