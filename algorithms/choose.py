@@ -14,6 +14,7 @@ from torch import Tensor
 from algorithms.classical import Penalty, penalty_spectrum, tikhonov
 from algorithms.splitting import sees_everything
 from algorithms.state import State
+from algorithms.variation import differences
 from imaging.fft import half_weights, rfft2
 from imaging.linsolve import SolveError
 from imaging.masks import fill
@@ -119,17 +120,15 @@ def gcv_weight(op: Any, y: Tensor, *, penalty: Penalty = "gradient", seed: int) 
     return _minimise(probed, "gcv with a random probe", coarse=6, low=math.log(1e-4))
 
 
-def evidence_weight(op: Any, y: Tensor, *, sigma: float) -> Choice:
+def evidence_weight(op: Any, y: Tensor, *, sigma: float) -> Choice | None:
     """c of the signal spectrum c / |f|^2 that makes the data most likely, white noise sigma being known.
 
     Minimises sum of log(v) + power / v with v = c |otf|^2 / |f|^2 + sigma^2 (Whittle 1953), over the
-    frequencies but the mean. Where the data have no spectrum (decimation, varying blur) c comes from GCV's
-    weight lam as sigma^2 / lam.
+    frequencies but the mean. None where the data have no spectrum (decimation, varying blur; see spectra).
     """
     s = spectra(op, y)
     if s is None:
-        lam = gcv_weight(op, y, seed=0)
-        return Choice(sigma**2 / lam.value, lam.rule, (lam.rise[1], lam.rise[0]))
+        return None
     seen = s.penalty > 0
     gain, power, count = s.otf[seen] / s.penalty[seen], s.power[seen], s.count[seen]
 
@@ -139,6 +138,16 @@ def evidence_weight(op: Any, y: Tensor, *, sigma: float) -> Choice:
 
     choice = _minimise(score, "evidence", coarse=40)
     return Choice(sigma**2 / choice.value, choice.rule, (choice.rise[1], choice.rise[0]))
+
+
+def moment_weight(y: Tensor, *, sigma: float, valid: Tensor | None) -> Choice:
+    """c as the mean square of the data's differences less the noise's share, for any operator.
+
+    Too small by what the blur took from the edges, so the weight sigma^2 / c errs to the smooth side.
+    """
+    d = differences(y if valid is None else fill(y, valid)).double()
+    c = float(d.square().sum(1).mean()) - 4 * sigma**2
+    return Choice(max(c, sigma**2), "mean square difference of the data", (0.0, 0.0))
 
 
 def noise_reached(y: Tensor, variance: Tensor | float, *, valid: Tensor | None) -> Callable[[State], bool]:
@@ -167,5 +176,7 @@ def _minimise(
     bracket = (grid[max(0, best - 1)], grid[min(coarse - 1, best + 1)])
     found = minimize_scalar(score, bounds=bracket, method="bounded", options={"xatol": 0.02})
     t, value = (found.x, found.fun) if found.fun < values[best] else (grid[best], values[best])
-    rise = tuple(math.expm1(score(t + shift) - value) for shift in (-math.log(2), math.log(2)))
-    return Choice(math.exp(t), rule, rise)  # type: ignore[arg-type]
+    if best in (0, coarse - 1):
+        return Choice(math.exp(t), f"{rule}, at the end of the range tried", (0.0, 0.0))
+    below, above = (math.expm1(score(t + shift) - value) for shift in (-math.log(2), math.log(2)))
+    return Choice(math.exp(t), rule, (below, above))

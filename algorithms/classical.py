@@ -62,7 +62,7 @@ def wiener(op: Any, y: Tensor, *, sigma: float, c: float) -> Tensor:
     """The mean of x given y for white noise sigma and a signal of power spectrum c / |f|^2 (Wiener 1949).
 
     |f|^2 is the spectrum of the discrete Laplacian, so this is Tikhonov's estimate with gradient penalty and
-    lam = sigma^2 / c; c, the mean square of the differences per direction, is fitted by
+    lam = sigma^2 / c; c, the mean square of the differences summed over both directions, is fitted by
     choose.evidence_weight. x, shapes and errors as for tikhonov.
     """
     return tikhonov(op, y, lam=sigma**2 / c, penalty="gradient")

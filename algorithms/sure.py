@@ -101,6 +101,21 @@ def typical_windows(op: Any, y: Tensor, *, side: int, count: int) -> tuple[Any, 
     return WindowedBlur(psf.to(y), (y.shape[1], side, side)), tiles[order[picks]].contiguous()
 
 
+def plain_blur(op: Any, y: Tensor) -> Any | None:
+    """A blur with unknown borders that explains the same data: what rules in frequency can be asked about.
+
+    op itself where it has a structure, its psf behind a window where only the border differs; None for grids
+    of psfs and for decimation.
+    """
+    transfer = _transfer(op)
+    if transfer is None or len(transfer[0]) != 1 or decimates(op, y):
+        return None
+    if factored(op) is not None:
+        return op
+    blur = WindowedBlur(psf_of(*transfer).to(y), (y.shape[1], y.shape[2], y.shape[3]))
+    return blur if op.valid is None else Masked(blur, op.valid)
+
+
 def _transfer(op: Any) -> tuple[Tensor, tuple[int, int]] | None:
     """Transfer function and the size of its field of a blur by one psf, whatever its border and mask."""
     structure = factored(op)

@@ -81,10 +81,15 @@ class Optimality(NamedTuple):
     imbalance: Tensor
 
     def relative(self, x: Tensor) -> float:
-        """The largest (gap + imbalance |x| change) / objective, with 1 % of |x| as the distance left."""
-        left = 0.01 * x.flatten(1).norm(dim=1)
-        floor = torch.finfo(x.dtype).tiny
-        return float(((self.gap + self.imbalance * left) / self.objective.clamp_min(floor)).max())
+        """The largest (gap + imbalance |x| change) / objective, with 1 % of |x| as the distance left.
+
+        Rounding does not count: 4 eps |x| of the imbalance and eps |x|^2 of the objective, without which a
+        flat picture, fitted exactly, would never be good enough.
+        """
+        size, eps = x.flatten(1).norm(dim=1), torch.finfo(x.dtype).eps
+        floor = (eps * size.square()).clamp_min(torch.finfo(x.dtype).tiny)
+        imbalance = (self.imbalance - 4 * eps * size).clamp_min(0)
+        return float(((self.gap + imbalance * 0.01 * size) / self.objective.maximum(floor)).max())
 
 
 def tv_optimality(loss: Any, tv: TotalVariation, x: Tensor, p: Tensor) -> Optimality:

@@ -27,7 +27,7 @@ def checked_psf(psf: Tensor, channels: int) -> Tensor:
 
 def peak_of(otf: Tensor) -> float:
     """max |otf|, rounded up: the norm of the circular convolution, a bound for every crop or mask of it."""
-    return float(power_of(otf).max()) ** 0.5 * (1 + 16 * torch.finfo(otf.real.dtype).eps)
+    return float(power_of(otf).max()) ** 0.5 * (1 + 16 * torch.finfo(torch.float32).eps)
 
 
 def _same(x: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ def _padded_adjoint(y: Tensor, otf: Tensor, borders: tuple[Border, Border], mode
 
 def schur(rows: Tensor, columns: Tensor, dtype: torch.dtype) -> float:
     """sqrt(largest absolute row sum times largest absolute column sum), rounded up: Schur's test."""
-    return float((rows * columns).sqrt()) * (1 + 16 * torch.finfo(dtype).eps)
+    return float((rows * columns).sqrt()) * (1 + 16 * torch.finfo(torch.float32).eps)
 
 
 def field_of(psf: Tensor, size: tuple[int, int], origin: Origin | None) -> tuple[Origin, Origin]:

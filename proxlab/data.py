@@ -54,24 +54,26 @@ def read_data(
 ) -> Data:
     """Take a picture apart; masked pixels may hold anything and get the mean of the others.
 
-    Without a mask clipped areas of integer pictures are found and masked; mask=False uses every pixel. Raises
+    Clipped areas of integer pictures are found and masked too; mask=False uses every pixel. Raises
     InputError or imaging's PictureError for what is not a picture.
     """
     layout = layout_of(image, channel_axis)
     stored, alpha = layout.split(image)
     given = given_mask(mask, layout)
+    whole = stored
     if given is not None:
         stored = np.where(given, stored, stored[np.broadcast_to(given, stored.shape)].flat[0])
     unit, scale = to_float(stored, data_range=data_range)
     valid = given
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    if (mask is None or mask is True) and scale.clip:
-        valid, warnings, notes = find_clipped(stored, scale.low, scale.high)
+    if mask is not False and scale.clip:
+        found, warnings, notes = find_clipped(whole, scale.low, scale.high)
+        valid = found if given is None else given if found is None else given & found
     values = Values(scale, linear)
     planes = values.light(unit)
-    if given is not None:
-        used = np.broadcast_to(given, planes.shape)
+    if given is not None and valid is not None:
+        used = np.broadcast_to(valid, planes.shape)
         planes = np.where(used, planes, planes.mean(where=used, dtype=np.float64).astype(planes.dtype))
     return Data(layout, values, np.ascontiguousarray(planes), alpha, valid, warnings, notes)
 

@@ -54,12 +54,16 @@ def find_level(request: Request, data: Data, blur: Blur | None) -> Level:
         return _estimated(noise, max(estimate, floor), seen, blur if simple else None)
     sigma = float(request.sigma)
     white = _colour(seen, blur if simple else None) >= COLOURED
+    return Level(noise, sigma, "given", _disagreement(sigma, estimate, floor), white)
+
+
+def _disagreement(sigma: float, estimate: float | None, floor: float) -> tuple[str, ...]:
+    """A warning where a given level is more than DISAGREE times off the estimate."""
     if estimate is None or sigma / DISAGREE <= estimate <= max(sigma, floor) * DISAGREE:
-        return Level(noise, sigma, "given", white=white)
-    warning = (
-        f"sigma is given as {sigma:.4g} but the picture looks like {estimate:.4g}: the given one is used."
+        return ()
+    return (
+        f"sigma is given as {sigma:.4g} but the picture looks like {estimate:.4g}: the given one is used.",
     )
-    return Level(noise, sigma, "given", (warning,), white)
 
 
 def _estimated(noise: Noise, sigma: float, seen: Data, blur: Blur | None) -> Level:
@@ -70,10 +74,12 @@ def _estimated(noise: Noise, sigma: float, seen: Data, blur: Blur | None) -> Lev
     from imaging.noise_level import level_beside_signal
 
     beside = None if blur is None else _measured(level_beside_signal, seen, blur)
-    raised = max(sigma, beside or sigma / colour)
+    raised = sigma / colour if beside is None else max(sigma, beside)
+    if raised == sigma:  # nothing but rounding, which a smooth picture makes look coloured
+        return Level(noise, sigma, "estimated")
     warning = (
         f"the noise is not white, its high frequencies have {colour:.0%} of the level of the low ones, as "
-        f"after JPEG or resizing: {raised:.4g} is taken for {sigma:.4g}, and the weight is chosen with care."
+        f"after JPEG or resizing: {raised:.4g} is used instead of {sigma:.4g}, with care for the weight."
     )
     return Level(noise, raised, "estimated, raised because the noise is not white", (warning,), False)
 
@@ -90,15 +96,19 @@ def _glimpse(data: Data) -> Data:
 
 
 def _poisson(request: Request, noise: Noise, data: Data) -> Level:
-    """sigma at the mean brightness: the variance of counts / peak is mean / peak."""
-    mean = max(float(data.planes.mean()), FAINT)
+    """sigma at the mean brightness of the valid pixels: the variance of counts / peak is mean / peak."""
+    used = True if data.valid is None else np.broadcast_to(data.valid, data.planes.shape)
+    mean = max(float(data.planes.mean(where=used)), FAINT)
     if noise.peak is not None:
         return Level(noise, (mean / noise.peak) ** 0.5, f"from {noise_text(noise)}, given")
     if request.sigma is not None:
         if request.sigma == 0:
             message = "sigma is 0 with noise='poisson': give 'poisson:PEAK', or a positive sigma."
             raise UsageError(message)
-        return Level(Noise("poisson", mean / request.sigma**2), float(request.sigma), "given")
+        given = float(request.sigma)
+        estimate = estimate_level(_glimpse(data), None)
+        doubt = () if estimate is None else _disagreement(given, estimate, FAINT)
+        return Level(Noise("poisson", mean / given**2), given, "given", doubt)
     import torch
 
     from imaging.noise_level import estimate_peak
@@ -119,7 +129,7 @@ def estimate_level(data: Data, blur: Blur | None) -> float | None:
     """The estimated Gaussian level, or None where the picture is too small to tell."""
     from imaging.noise_level import estimate_sigma
 
-    return _measured(estimate_sigma, data, blur)
+    return _measured(estimate_sigma, data, None if blur is not None and blur.varying else blur)
 
 
 def _colour(data: Data, blur: Blur | None) -> float:

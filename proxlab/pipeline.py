@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from proxlab.blurs import Blur, Scene, read_blur
 from proxlab.data import Data, read_data
-from proxlab.errors import ConvergenceError, MemoryLimitError
+from proxlab.errors import ConvergenceError, MemoryLimitError, UsageError
 from proxlab.job import Job, digest
 from proxlab.level import find_level
 from proxlab.memory import check_limit, in_words, peak, resident
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from imaging.operator import LinearOperator
+
+
+# On the pictures of data/ right psfs left at most 0.01 % of the values beyond, wrong ones 10 to 93 %.
+BEYOND, RINGING = 0.1, 0.02
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     import imaging.operator  # noqa: F401 (seconds of importing are not work)
 
     started = perf_counter()
+    if isinstance(image, str | Path):
+        message = f"the picture is the text {str(image)!r}, wanted an array: read the file first."
+        raise UsageError(message)
     image = np.asarray(image)
     data = read_data(
         image,
@@ -65,7 +73,7 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     y = torch.from_numpy(data.planes)[None]
     op = build_operator(request, blur, data)
     level = find_level(request, data, blur)
-    needed = method.memory(op.img_size) + (resident() if device.type == "cpu" else 0)
+    needed = method.memory(op.img_size) * y.element_size() // 4 + (resident() if device.type == "cpu" else 0)
     check_limit(needed, request.max_memory)
     job = Job(
         request=request,
@@ -114,9 +122,23 @@ def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Jo
         if not bool(torch.isfinite(outcome.x).all()):
             message = f"{job.method} ended in NaN after {outcome.num_iter} iterations: {outcome.stop_reason}."
             raise ConvergenceError(message)
+        rings = _ringing(window(prepared.op, outcome.x), prepared.y)
+        outcome = replace(outcome, warnings=outcome.warnings + rings)
         result = render(outcome.x)
     seconds = perf_counter() - prepared.started
     return result, job.finished(outcome, result, seconds=seconds, peak_memory=_peak(prepared.y.device))
+
+
+def _ringing(x: torch.Tensor, y: torch.Tensor) -> tuple[str, ...]:
+    """A warning when much of the result lies far outside the data's range: what a wrong psf does."""
+    low, high = float(y.min()) - BEYOND, float(y.max()) + BEYOND
+    share = float(((x < low) | (x > high)).float().mean())
+    if share <= RINGING:
+        return ()
+    return (
+        f"{share:.0%} of the result lies far outside the range of the picture, as rings of a wrong psf do: "
+        "check its size, its angle and its kind, or give a larger lam.",
+    )
 
 
 def _choose(request: Request, data: Data, blur: Blur, *, given: bool) -> tuple[Method, Data]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 from proxlab.errors import UsageError, unknown
 from proxlab.memory import parse_bytes
@@ -88,6 +88,10 @@ class Request:
             raise UsageError(message)
 
     def _check_numbers(self) -> None:
+        for name, value in (("sigma", self.sigma), ("lam", self.lam)):
+            if value is not None and not isinstance(value, Real):
+                message = f"{name} is {value!r}: give a number, not {type(value).__name__}."
+                raise UsageError(message)
         if self.sigma is not None:
             _check_sigma(self.sigma)
         if self.lam is not None and not (math.isfinite(self.lam) and self.lam > 0):

@@ -64,6 +64,8 @@ def diagnose(
     """
     seen = _readable(psf, origin)
     total = seen.psf.sum((0, 1))
+    if np.any(np.abs(total) <= 1e-9 * np.abs(seen.psf).sum((0, 1))):
+        _check_sum(np.zeros_like(seen.psf) if not np.any(seen.psf) else -np.abs(seen.psf), total)
     for look in (_clipped, _background, _negatives):
         seen = look(seen)
     _check_sum(seen.psf, total)

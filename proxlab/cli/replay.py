@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from proxlab.job import digest
     from proxlab.pictures import prepare_page
     from proxlab.progress import Bar
-    from proxlab.receipt import read_receipt
+    from proxlab.receipt import file_digest, read_receipt
 
     console = Console.of(args)
     path = Path(args.receipt)
@@ -52,6 +52,11 @@ def run(args: argparse.Namespace) -> int:
         write_picture(args.output, pixels, picture, overwrite=bool(args.overwrite))
     if digest(pixels) != record["result"]:
         return _differs(console, record, "the result differs" + _version_changes(record))
+    written = path.parent / record["output"]
+    if not written.is_file():
+        console.say(f"{record['output']} is no longer there; the receipt's result is what was compared.")
+    elif file_digest(written) != record["files"]["output"]:
+        return _differs(console, record, "the file has been changed since, the result itself is the same")
     console.data(f"the same: {record['output']}", {"same": True, "result": record["result"]})
     return 0
 

@@ -130,6 +130,7 @@ class Need:
             f"scale={self.scale}": self.scale != 1 and not supports.scale,
             "a mask": self.mask and not supports.mask,
             "a grid of psfs": self.varying and not supports.varying,
+            f"a grid of psfs, boundary={self.boundary!r}": self.varying and self.boundary != "unknown",
             "a given lam": self.lam and not supports.lam,
             "a given num_iter": self.num_iter and not supports.num_iter,
         }

@@ -62,8 +62,12 @@ def in_words(choice: Choice) -> str:
 
 
 def finish(result: Result) -> tuple[str, str]:
-    """status and stop_reason of a run."""
-    return result.status.name, result.status.value
+    """status and stop_reason of a run, in words that fit the front door."""
+    reasons = {
+        "max_iter": f"the budget of {result.n_iter} iterations was spent: give a larger lam, or num_iter",
+        "diverged": "the iterate is no longer finite, the one before it is returned",
+    }
+    return result.status.name, reasons.get(result.status.name, result.status.value)
 
 
 def bytes_of(shape: tuple[int, int, int], pictures: float) -> int:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 QUADRATIC = replace(EVERYTHING, noises=frozenset({"gaussian"}), num_iter=False)
 
+EDGE = "no weight fits the data, the search ended at its limit: check the psf and sigma, or give lam."
+
 
 @dataclass(frozen=True)
 class Tikhonov:
@@ -37,22 +39,41 @@ class Tikhonov:
 
 
 def choose_weight(task: Task) -> tuple[float, str]:
-    """Cross-validation, or the evidence at the noise level where the noise is not white.
+    """Cross-validation, or the weight fitted to the noise level where the noise is not white.
 
     Noise without high frequencies leads cross-validation far too low; the two rules agree within a factor of
-    1.5 on white noise, so a quarter of the evidence's weight is a symptom too.
+    1.5 on white noise, so a quarter of the fitted weight is a symptom too.
     """
-    from algorithms.choose import evidence_weight, gcv_weight
+    from algorithms.choose import gcv_weight
+    from algorithms.sure import plain_blur
 
-    sigma = level(task)
-    choice = gcv_weight(task.op, task.y, seed=task.seed) if task.white else None
-    if choice is not None and choice.rule != "gcv":  # no spectra, so no evidence to hold against it
+    lam, rule = fitted_weight(task)
+    op = plain_blur(task.op, task.y)
+    if not task.white or op is None:
+        return lam, rule
+    choice = gcv_weight(op, task.y, seed=task.seed)
+    if choice.value > lam / 4:
         return choice.value, in_words(choice)
-    evidence = evidence_weight(task.op, task.y, sigma=sigma)
-    lam = sigma**2 / evidence.value
-    if choice is not None and choice.value > lam / 4:
-        return choice.value, in_words(choice)
-    return lam, f"{in_words(evidence)}; not by cross-validation, which the noise misleads"
+    return lam, f"{rule}; not by cross-validation, which the noise misleads"
+
+
+def fitted_weight(task: Task) -> tuple[float, str]:
+    """sigma^2 / c with c fitted to the data, and how: in frequency where the operator has one psf.
+
+    Through grids and decimation by cross-validation with a random probe, or where the noise is not white by
+    the differences of the data, which err to the smooth side.
+    """
+    from algorithms.choose import evidence_weight, gcv_weight, moment_weight
+    from algorithms.sure import plain_blur
+
+    sigma, op = level(task), plain_blur(task.op, task.y)
+    choice = None if op is None else evidence_weight(op, task.y, sigma=sigma)
+    if choice is None and task.white:
+        probed = gcv_weight(task.op, task.y, seed=task.seed)
+        return probed.value, in_words(probed)
+    if choice is None:
+        choice = moment_weight(task.y, sigma=sigma, valid=task.op.valid)
+    return sigma**2 / choice.value, f"sigma^2 / c, c by {in_words(choice)}"
 
 
 def linear_outcome(task: Task, x: Tensor, lam: float, rule: str) -> Outcome:
@@ -75,6 +96,7 @@ def linear_outcome(task: Task, x: Tensor, lam: float, rule: str) -> Outcome:
             "verdict": "the unique minimiser of a strictly convex quadratic",
             "conditions": [condition],
         },
+        warnings=() if "end of the range" not in rule else (EDGE,),
     )
 
 

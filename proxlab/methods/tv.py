@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
+from proxlab.methods.base import EVERYTHING, Outcome, Progress, Supports, Task
 from proxlab.methods.common import (
     bytes_of,
     finish,
@@ -81,7 +82,7 @@ class TotalVariationMethod:
             status=status,
             residual=rms_residual(task, run.x),
             objective=tuple(trace),
-            certificate=certificate(run.history["residual"][-1]),
+            certificate=certificate(status, run.history["residual"][-1]),
         )
 
 
@@ -142,7 +143,10 @@ def choose_weight(task: Task) -> Choice:
         return Choice(start, "0.8 sigma^1.5, the noise is not white", (0.0, 0.0))
     op, y = typical_windows(task.op, task.y, side=192, count=4)
 
+    start_picture = embed(task.op, task.y)
+
     def solver(data: Tensor, lam: float, warm: State | None) -> State:
+        task.report(Progress(0, None, start_picture))  # iteration 0: the weight is being chosen
         loss, tv = data_term(task, op, data), TotalVariation(lam / scale_of(task))
         return last(iterate(loss, tv, task, warm or embed(op, data)), 18 if warm else 32)
 
@@ -154,14 +158,18 @@ def choose_weight(task: Task) -> Choice:
     )
 
 
-def certificate(bound: float) -> dict[str, object]:
-    """What the run can claim: the distance to the minimum of a convex objective."""
+def certificate(status: str, bound: float) -> dict[str, object]:
+    """What the run can claim: the distance to the minimum of a convex objective, if it was measured."""
+    if not math.isfinite(bound):
+        return {"verdict": "nothing is claimed: the run ended before a bound was measured", "conditions": []}
     claim = {
         "claim": f"objective within {bound:.1e} of its minimum, relative",
         "kind": "proven up to the distance left, taken as 1 % of |x|",
         "detail": "primal objective, dual point in its ball, force balance",
     }
-    return {"verdict": "a minimiser of a convex objective, to the stated bound", "conditions": [claim]}
+    reached = "a minimiser of a convex objective, to the stated bound"
+    short = "on the way to the minimiser of a convex objective, no nearer than the stated bound is claimed"
+    return {"verdict": reached if status == "converged" else short, "conditions": [claim]}
 
 
 METHOD = TotalVariationMethod()

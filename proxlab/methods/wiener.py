@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxlab.methods.base import Outcome, Supports, Task
-from proxlab.methods.common import bytes_of, in_words, level
-from proxlab.methods.tikhonov import QUADRATIC, linear_outcome
+from proxlab.methods.common import bytes_of, level
+from proxlab.methods.tikhonov import QUADRATIC, fitted_weight, linear_outcome
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,11 @@ class Wiener:
 
     def run(self, task: Task) -> Outcome:
         """Fit c, filter."""
-        from algorithms.choose import evidence_weight
         from algorithms.classical import wiener
 
         sigma = level(task)
-        if task.lam is not None:
-            return linear_outcome(
-                task, wiener(task.op, task.y, sigma=sigma, c=sigma**2 / task.lam), task.lam, "given"
-            )
-        choice = evidence_weight(task.op, task.y, sigma=sigma)
-        x = wiener(task.op, task.y, sigma=sigma, c=choice.value)
-        return linear_outcome(task, x, sigma**2 / choice.value, f"sigma^2 / c, c by {in_words(choice)}")
+        lam, rule = (task.lam, "given") if task.lam is not None else fitted_weight(task)
+        return linear_outcome(task, wiener(task.op, task.y, sigma=sigma, c=sigma**2 / lam), lam, rule)
 
 
 METHOD = Wiener()

@@ -10,6 +10,7 @@ from algorithms.choose import (
     decimates,
     evidence_weight,
     gcv_weight,
+    moment_weight,
     noise_reached,
     spectra,
 )
@@ -145,13 +146,24 @@ def test_evidence_finds_the_spectrum_the_data_were_drawn_from(border, c, psf):
     assert min(found.rise) > 0
 
 
-def test_evidence_without_spectra_asks_cross_validation():
+def test_evidence_needs_spectra():
     op = Unstructured(box(3), (1, 16, 16))
-    y = op.A(camera(16, 16)) + 0.02 * randn(1, 1, 16, 16)
-    lam, c = gcv_weight(op, y, seed=0), evidence_weight(op, y, sigma=0.02)
-    assert c.value * lam.value == pytest.approx(0.02**2)
-    assert c.rise == (lam.rise[1], lam.rise[0])  # half of c is twice lam
-    assert c.rule == "gcv with a random probe"
+    assert evidence_weight(op, op.A(camera(16, 16)), sigma=0.02) is None
+
+
+def test_the_moment_of_the_differences_is_counted_pixel_by_pixel():
+    y = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    y[..., 2:] = 1.0  # four unit steps in sixteen pixels
+    choice = moment_weight(y, sigma=0.1, valid=None)
+    assert choice.value == pytest.approx(4 / 16 - 4 * 0.1**2)
+    assert moment_weight(0 * y, sigma=0.1, valid=None).value == pytest.approx(0.1**2)  # never below the noise
+
+
+def test_the_end_of_the_range_is_said():
+    op = CircularBlur(torch.ones(1, 1, 1, 1, dtype=torch.float64), (1, 16, 16))
+    choice = evidence_weight(op, camera(16, 16), sigma=1e-6)  # no noise at all: the smallest weight is best
+    assert choice.rule == "evidence, at the end of the range tried"
+    assert choice.rise == (0.0, 0.0)
 
 
 def test_a_flat_criterion_says_so(psf):

@@ -133,7 +133,8 @@ def test_circular_dagger_is_the_pseudo_inverse():
 
 def test_the_bound_is_the_norm_for_a_signed_psf():
     psf = torch.tensor([[[[-1.0, 2.0, -1.0]]]], dtype=torch.float64)
-    assert CircularBlur(psf, (1, 4, 8)).norm_bound() == pytest.approx(4.0, rel=1e-12)
+    bound = CircularBlur(psf, (1, 4, 8)).norm_bound()
+    assert 4.0 <= bound == pytest.approx(4.0, rel=1e-5)  # above, with room for the rounding of float32
 
 
 @pytest.mark.parametrize(

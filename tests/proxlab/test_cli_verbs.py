@@ -90,6 +90,17 @@ def test_replay_says_whether_the_same_comes_out(folder, capsys, spy):
     assert err == "proxlab: a_deblurred.png is not reproduced: the result differs with the same versions.\n"
 
 
+def test_replay_looks_at_the_written_file_too(folder, capsys):
+    main(["deblur", "a.png", "-p", "gaussian:1", "--method", "identity"])
+    written = Path("a_deblurred.png")
+    written.write_bytes(written.read_bytes()[:-20])
+    assert main(["replay", "a_deblurred.json"]) == 1
+    assert "the file has been changed since" in capsys.readouterr().err
+    written.unlink()
+    assert main(["replay", "a_deblurred.json"]) == 0
+    assert "is no longer there" in capsys.readouterr().err
+
+
 def test_replay_from_another_folder_with_files_for_psf_and_mask(folder, grey, monkeypatch, tmp_path):
     np.save("k.npy", np.ones((3, 5)))
     write_picture("m.png", np.where(grey > 70, 255, 0).astype(np.uint8))

@@ -67,3 +67,23 @@ def test_a_method_told_that_noise_is_white_still_refuses_a_tiny_weight(truth):
     result, job = run(replace(prepared, white=True), None)
     assert "misleads" in str(job.info()["lam_rule"])
     assert load_method("tikhonov").name == "tikhonov" and result.dtype == np.uint8
+
+
+@pytest.mark.parametrize("boundary", ["zero", "reflect"])
+def test_other_borders_do_not_fall_back_on_cross_validation(truth, boundary):
+    request = request_of({"method": "tikhonov", "boundary": boundary})
+    _, job = run(prepare(request, photograph(truth, 85), PSF, None), None)
+    assert "gcv" not in str(job.info()["lam_rule"]) and float(job.info()["lam"]) > 1e-3
+
+
+def test_a_grid_of_psfs_errs_to_the_smooth_side(truth):
+    image = photograph(truth, 85)[:96, :96]
+    _, job = run(prepare(request_of({"method": "wiener", "sigma": 0.01}), image, [[PSF, PSF]], None), None)
+    assert job.info()["lam"] > 0
+
+
+def test_a_flat_page_is_not_called_compressed():
+    page = np.full((96, 96), 128, np.uint8)
+    result, job = run(prepare(request_of({"method": "tv"}), page, PSF, None), None)
+    assert job.info()["status"] == "converged" and not job.warnings
+    assert (result == 128).all()

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.signal import convolve
 from skimage import data
 
 from imaging.blur import CircularBlur
+from imaging.files.picture import read_picture
 from proxlab import deblur
 from proxlab.errors import ConvergenceError, UsageError
 from proxlab.methods import METHODS, load_method, require
@@ -251,3 +253,22 @@ def test_variation_too_strong_for_richardson_lucy_is_said():
     _, weak = deblur(image, "box:3", lam=1e-3, **options)
     assert any("too strong" in text for text in strong["warnings"])
     assert not any("too strong" in text for text in weak["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("psf", "wrong"), [("motion:15@30", False), ("motion:15@-30", True), ("motion:25@30", True)]
+)
+def test_a_wrong_psf_is_said(psf, wrong):
+    image = read_picture(Path(__file__).parents[2] / "data" / "coffee_motion.png").pixels
+    _, info = deblur(image, psf, method="tikhonov", return_info=True)
+    assert any("rings of a wrong psf" in text for text in info["warnings"]) == wrong
+
+
+def test_a_path_is_not_a_picture():
+    with pytest.raises(UsageError, match=r"text 'a\.png', wanted an array: read the file first"):
+        deblur("a.png", "box:3")
+
+
+def test_a_number_is_not_a_text():
+    with pytest.raises(UsageError, match=r"sigma is '0.1': give a number, not str"):
+        deblur(np.zeros((8, 8)), "box:3", sigma="0.1")

@@ -120,6 +120,7 @@ def test_channels_are_summed_each_on_its_own():
     ("h", "match"),
     [
         (np.zeros((3, 3)), "psf sums to zero: it is empty"),
+        (np.array([[1.0, -1.0, 0.0]] * 3), "psf sums to 0, wanted light to add up to more than zero"),
         (np.array([[1.0, -1.0, -1.0]] * 3) * -1 - 1, "psf sums to -"),
         (np.array([[1.0, np.nan], [np.inf, 1]]), r"2 values that are NaN or infinite, the first at \(0, 1\)"),
         (np.ones((3, 3)) * 1j, "psf is complex, wanted real numbers"),
