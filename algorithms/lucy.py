@@ -36,6 +36,7 @@ def _iterate(op: Any, y: Tensor, tv: TotalVariation | None, x0: Tensor | State) 
     tiny = 1e-6 if y.dtype == torch.float32 else 1e-12
     share = op.A_adjoint(_ones(op, y))
     dark = share < SEEN
+    unseen = bool(dark.any())  # without any, a pass over the picture is saved in each iteration
     inverse = torch.where(dark, 0, 1 / share.clamp_min(SEEN))
     if isinstance(x0, State):
         x, blurred = x0.x, x0.memory[0]
@@ -46,7 +47,9 @@ def _iterate(op: Any, y: Tensor, tv: TotalVariation | None, x0: Tensor | State) 
         update = op.A_adjoint(y / blurred.clamp_min(tiny)).mul_(inverse)
         if tv is not None:
             update /= (1 + inverse * _curvature(x, tv)).clamp_min(0.1)
-        update.masked_fill_(dark, 1).clamp_min_(0)
+        if unseen:
+            update.masked_fill_(dark, 1)
+        update.clamp_min_(0)
         x, old = x * update, x
         blurred = op.A(x)
         yield State(x, relative_change(x, old), (blurred,))
