@@ -15,6 +15,8 @@ from proxlab.request import Request
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from proxlab.job import Job
+
 
 def deblur(
     image: ArrayLike,
@@ -98,11 +100,7 @@ def deblur(
         linear=linear,
     )
     result, job = run(prepare(request, image, psf, mask), callback)
-    if return_info:
-        return result, job.info()
-    for text in job.warnings:
-        warnings.warn(text, ProxlabWarning, stacklevel=2)
-    return result
+    return _answer(result, job, return_info)
 
 
 def denoise(
@@ -142,11 +140,7 @@ def denoise(
     given = {"sigma": sigma, "channel_axis": channel_axis, "data_range": data_range, "device": device}
     more = {"max_memory": max_memory, "seed": seed, "linear": linear, "method": "identity"}
     result, job = run(prepare_denoising(request_of({**given, **more}), image, prior), callback)
-    if return_info:
-        return result, job.info()
-    for text in job.warnings:
-        warnings.warn(text, ProxlabWarning, stacklevel=2)
-    return result
+    return _answer(result, job, return_info)
 
 
 def estimate_noise(
@@ -179,3 +173,12 @@ def request_of(given: Mapping[str, Any]) -> Request:
     """
     defaults = {name: parameter.default for name, parameter in signature(deblur).parameters.items()}
     return Request(**{field.name: given.get(field.name, defaults[field.name]) for field in fields(Request)})
+
+
+def _answer(result: Any, job: Job, return_info: bool) -> Any:
+    """The result with its record, or alone, its warnings then issued to the caller of the front door."""
+    if return_info:
+        return result, job.info()
+    for text in job.warnings:
+        warnings.warn(text, ProxlabWarning, stacklevel=3)
+    return result

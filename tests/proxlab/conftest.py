@@ -11,18 +11,7 @@ import pytest
 
 from imaging.files.picture import write_picture
 from proxlab.methods import METHODS
-from proxlab.methods.base import BOUNDARIES, NOISES, Outcome, Progress, Supports, Task
-
-EVERYTHING = Supports(
-    boundaries=frozenset(BOUNDARIES),
-    noises=frozenset(NOISES),
-    scale=True,
-    mask=True,
-    varying=True,
-    lam=True,
-    num_iter=True,
-    prior=False,
-)
+from proxlab.methods.base import EVERYTHING, Outcome, Progress, Supports, Task
 
 
 @dataclass
