@@ -31,6 +31,7 @@ class GradientStep(nn.Module):
     """
 
     kind: ClassVar[str] = "gradient-step"
+    optimizer: ClassVar[str] = "muon"
     Config: ClassVar[type] = DenoiserConfig
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     starts_from: ClassVar[tuple[str, ...]] = ("denoiser",)

@@ -16,7 +16,11 @@ from torch import nn
 
 from priors.checkpoint import TRAINING, load_tensors, save_tensors
 from priors.losses import Batch, Objective
+from priors.muon import Muon
 from priors.precision import autocast
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "muon": Muon}
+MOMENTS = ("exp_avg", "exp_avg_sq")  # what either keeps of a weight, beside the number of steps
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Plan:
     The rate rises over `warmup` steps to `rate`, stays there up to step `hold`, and falls along a cosine to
     `rate * last` at the final step; `hold=steps` never lets it fall. `ema` is the decay of the running mean
     of the weights, which is what is validated and shipped; it starts shorter. It is validated every `period`
-    steps, 0 for a sixtieth of all.
+    steps, 0 for a sixtieth of all. `optimizer` is a name of OPTIMIZERS.
     """
 
     steps: int
@@ -38,6 +42,7 @@ class Plan:
     ema: float = 0.999
     clip: float = 1.0
     precision: str = "fp32"
+    optimizer: str = "adam"
 
     @property
     def every(self) -> int:
@@ -64,7 +69,7 @@ class Step(NamedTuple):
 
 
 class Learner:
-    """A network in training: its weights, their running mean, Adam's moments and the number of steps done.
+    """A network in training: its weights, their running mean, the moments and the number of steps done.
 
     `wrap` is applied to the network once (DistributedDataParallel, for instance); weights are read from the
     bare one.
@@ -74,19 +79,19 @@ class Learner:
         self.network, self.plan, self.done = network.to(device).train(), plan, 0
         self.mean = copy.deepcopy(network).eval().requires_grad_(False)
         self.called = wrap(self.network) if wrap else self.network
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=plan.rate)
+        self.optimizer = OPTIMIZERS[plan.optimizer](self.network.parameters(), lr=plan.rate)
         self.device = torch.device(device)
 
     def step(self, batch: Batch, objective: Objective) -> Step:
-        """One step of Adam, gradient clipped; raises FloatingPointError at a loss that is not finite."""
+        """One step, gradient clipped; raises FloatingPointError at a loss that is not finite."""
         rate = self.plan.rate_at(self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        noisy, clean, sigma = (t.to(self.device, non_blocking=True) for t in batch)
+        batch = tuple(t.to(self.device, non_blocking=True) for t in batch)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.backends.cudnn.flags(enabled=True, deterministic=True):  # the same bits on a GPU too
             with autocast(self.plan.precision, self.device):
-                loss = objective(self.called, (noisy, clean, sigma), self.done / self.plan.steps)
+                loss = objective(self.called, batch, self.done / self.plan.steps)
             loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         value = float(loss.detach())
@@ -112,7 +117,7 @@ class Learner:
         tensors |= {f"mean.{k}": t for k, t in self.mean.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
-            tensors |= {f"{m}.{name}": moments[m] for m in ("exp_avg", "exp_avg_sq") if m in moments}
+            tensors |= {f"{m}.{name}": moments[m] for m in MOMENTS if m in moments}
         metadata = {"format": TRAINING, "done": str(self.done), "plan": json.dumps(asdict(self.plan))}
         save_tensors(path, tensors, {**notes, **metadata})
 
@@ -128,7 +133,8 @@ class Learner:
             if f"exp_avg.{name}" in tensors:
                 moments = {
                     m: torch.empty_like(parameter).copy_(tensors[f"{m}.{name}"])
-                    for m in ("exp_avg", "exp_avg_sq")
+                    for m in MOMENTS
+                    if f"{m}.{name}" in tensors
                 }
                 self.optimizer.state[parameter] = {"step": torch.tensor(float(self.done)), **moments}
         return metadata

@@ -45,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=_positive, help="highest learning rate [0.001; ridge 0.01]")
     add("--hold", type=int, help="steps at the highest rate before its cosine decay begins [0]")
     add("--loss", choices=["l1", "l2", "pm"], help="loss; pm is proximal matching after l2 [l1]")
+    add("--optimizer", choices=["adam", "muon"], help="how gradients become steps [muon for convolutions]")
     add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
     add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
     add("--validate-every", type=_count, metavar="N", help="steps between validations [a sixtieth of all]")
@@ -145,6 +146,7 @@ def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
         period=args.validate_every or 0,
         hold=args.hold or 0,
         precision=_precision(args.kind, args.precision or "auto", device),
+        optimizer=args.optimizer or getattr(network_class(args.kind), "optimizer", "adam"),
     )
     return recipe, plan
 
