@@ -13,7 +13,7 @@ _HOME = {
     "tikhonov": "classical",
     "richardson_lucy": "lucy",
     "TotalVariation": "variation",
-    "split_variation": "splitting",
+    "split_variation": "splitting_variation",
     "primal_dual_variation": "primal_dual",
     "tv_optimality": "variation",
     "gcv_weight": "choose",

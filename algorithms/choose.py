@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from algorithms.classical import Penalty, penalty_spectrum, tikhonov
-from algorithms.splitting import sees_everything
+from algorithms.splitting_variation import sees_everything
 from algorithms.state import State
 from algorithms.variation import differences
 from imaging.fft import half_weights, rfft2

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from algorithms.splitting import laplacian_spectrum, sees_everything
+from algorithms.splitting_variation import laplacian_spectrum, sees_everything
 from imaging.fft import irfft2, power_of, rfft2, scale_
 from imaging.linsolve import conjugate_gradient, default_rtol
 from imaging.operator import embed, factored, solve_in_frequency

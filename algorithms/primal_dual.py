@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from algorithms.splitting import Penalties
+from algorithms.splitting_variation import Penalties
 from algorithms.state import State, relative_change
 from algorithms.variation import TotalVariation, differences, differences_adjoint
 from imaging.operator import norm_bound

@@ -21,7 +21,7 @@ from torch import Tensor
 from algorithms.classical import wiener
 from algorithms.driver import last
 from algorithms.lucy import richardson_lucy
-from algorithms.splitting import Penalties, split_variation
+from algorithms.splitting_variation import Penalties, split_variation
 from algorithms.state import State
 from algorithms.variation import TotalVariation
 from imaging.blur import CircularBlur, WindowedBlur

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from algorithms import variation
 from algorithms.driver import Until, solve
-from algorithms.splitting import Penalties, laplacian_spectrum, split_variation
+from algorithms.splitting_variation import Penalties, laplacian_spectrum, split_variation
 from algorithms.state import State
 from imaging.blur import CircularBlur
 from imaging.fft import irfft2, rfft2

@@ -107,7 +107,7 @@ def iterate(loss: Any, tv: Any, task: Task, x0: Any) -> Any:
     Counts bend the likelihood more where it is dark: a stiffer data penalty converged 10 times faster there.
     """
     from algorithms.primal_dual import primal_dual_variation
-    from algorithms.splitting import Penalties, split_variation
+    from algorithms.splitting_variation import Penalties, split_variation
     from imaging.operator import factored
 
     if factored(loss.op) is not None:

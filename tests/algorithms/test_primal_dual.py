@@ -5,7 +5,7 @@ import torch
 
 from algorithms.driver import last
 from algorithms.primal_dual import primal_dual_variation
-from algorithms.splitting import Penalties
+from algorithms.splitting_variation import Penalties
 from algorithms.state import State
 from algorithms.variation import TotalVariation, split_optimality
 from imaging.blur import PaddedBlur

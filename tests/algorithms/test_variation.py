@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from algorithms.driver import last
-from algorithms.splitting import Penalties, split_variation
+from algorithms.splitting_variation import Penalties, split_variation
 from algorithms.variation import (
     TotalVariation,
     differences,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from algorithms.primal_dual import primal_dual_variation
-from algorithms.splitting import Penalties
+from algorithms.splitting_variation import Penalties
 from algorithms.state import NotConvergedError
 from algorithms.variation import TotalVariation as Function
 from algorithms.variation import differences

@@ -5,7 +5,7 @@ import torch
 
 from algorithms.driver import Until, last, solve
 from algorithms.primal_dual import primal_dual_variation
-from algorithms.splitting import Penalties, laplacian_spectrum, sees_everything, split_variation
+from algorithms.splitting_variation import Penalties, laplacian_spectrum, sees_everything, split_variation
 from algorithms.state import State
 from algorithms.variation import TotalVariation, split_optimality, tv_optimality
 from imaging.blur import CircularBlur, PaddedBlur, WindowedBlur
