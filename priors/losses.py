@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Batch = tuple[Tensor, Tensor, Tensor]  # noisy, clean, sigma
+Batch = tuple[Tensor, ...]  # what a recipe's batches yield and its objective takes; noisy, clean, sigma here
 Objective = Callable[[nn.Module, Batch, float], Tensor]  # network, batch, progress in [0, 1] -> scalar loss
 
 

@@ -9,61 +9,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from priors import processes
-from priors.checkpoint import build, load_network, network_class, read_provenance, save_network, store_half
-from priors.data import Ahead, NoisyPatches, Pictures, load_pictures, split, validation_psnr, validation_set
+from priors.checkpoint import load_network, read_provenance, save_network, store_half
+from priors.data import Ahead, Pictures, load_pictures, split, validation_set
 from priors.logbook import Logbook
-from priors.losses import LOSSES, Batch, Objective, objective_of
+from priors.losses import Batch
+from priors.recipe import Recipe, recipe_from
 from priors.train import Learner, Plan, Step, read_plan, seconds_per_step, training
 
-LEVELS = (15 / 255, 25 / 255, 50 / 255)
-VALIDATION_SEED = 20231  # fixed, so that the curves of different trainings compare
 SAVE_SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is trained on what: all that decides the weights beside the pictures and the plan of the steps."""
-
-    kind: str
-    config: dict[str, Any]
-    loss: str
-    color: bool
-    sigma: tuple[float, float]
-    batch: int
-    patch: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", tuple(self.sigma))  # JSON brings lists
-        low, high = self.sigma
-        if not 0 <= low <= high or high == 0:
-            message = (
-                f"sigma is {low}:{high}: give a range A:B of fractions of the data range, 0 <= A <= B, B > 0."
-            )
-            raise ValueError(message)
-        if min(self.batch, self.patch) < 1:
-            message = f"batch is {self.batch} and patch {self.patch}: both must be positive."
-            raise ValueError(message)
-        if self.loss not in LOSSES:
-            message = f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}."
-            raise ValueError(message)
-
-    def network(self) -> torch.nn.Module:
-        return build(self.kind, network_class(self.kind).Config(**self.config), seed=self.seed)
-
-    def objective(self) -> Objective:
-        return objective_of(self.loss, entries=(3 if self.color else 1) * self.patch**2)
-
-    def batches(self, pictures: Pictures) -> NoisyPatches:
-        """This process's share of every batch."""
-        share = processes.share_of(self.batch)
-        return NoisyPatches(pictures, self.patch, share, self.sigma, self.seed, processes.rank())
 
 
 @dataclass(frozen=True)
@@ -119,7 +78,7 @@ def load_data(places: Places, recipe: Recipe) -> Data:
     pictures, small = pictures.at_least(recipe.patch)
     if small:
         say(f"{small} pictures are smaller than the patch of {recipe.patch} pixels: continued by reflection.")
-    return Data(pictures, validation_set(held_out, crop=192, limit=24))
+    return Data(pictures, validation_set(held_out, crop=recipe.crop, limit=recipe.limit))
 
 
 def _load(folders: tuple[str, ...], *, color: bool) -> Pictures:
@@ -164,12 +123,9 @@ class Session:
 
     @torch.no_grad()
     def measure(self, network: Any) -> dict[str, float]:
-        """PSNR on the validation pictures with fixed noise, at each level of the recipe's range."""
-        low, high = self.recipe.sigma
-        levels = [s for s in LEVELS if low <= s <= high] or [(low + high) / 2]
+        """The recipe's figures on the validation pictures."""
         pictures = [p.to(self.learner.device) for p in self.data.validation]
-        values = {s: validation_psnr(network, pictures, s, VALIDATION_SEED) for s in levels}
-        return {f"psnr_{255 * s:g}": round(v, 4) for s, v in values.items()}
+        return self.recipe.measure(network, pictures)
 
     def validate(self, step: Step) -> None:
         """Measure the averaged weights, log a row, and write OUT if they are the best so far."""
@@ -192,7 +148,7 @@ class Session:
             "data": [Path(f).name for f in self.places.images],
             "pictures": len(self.data.pictures.pixels),
             "data_hash": self.data.fingerprint,
-            "recipe": asdict(self.recipe),
+            "recipe": asdict(cast(Any, self.recipe)),
             "plan": asdict(self.learner.plan),
             "steps": self.learner.done,
             "seconds": round(self.seconds, 1),
@@ -203,7 +159,7 @@ class Session:
 
     def save(self) -> None:
         """Write the state beside OUT."""
-        notes = {"best": self.best, "seconds": self.seconds, "recipe": asdict(self.recipe)}
+        notes = {"best": self.best, "seconds": self.seconds, "recipe": asdict(cast(Any, self.recipe))}
         notes |= {"data": self.data.fingerprint, "psnr": self.psnr}
         self.learner.save(self.places.state, {"session": json.dumps(notes)})
 
@@ -232,7 +188,7 @@ def begin(
     for one of a kind that cannot be started from.
     """
     if start is not None:
-        recipe = started_from(start, recipe)
+        recipe = recipe.started_from(read_provenance(start))
     data, network = load_data(places, recipe), recipe.network()
     if start is not None:
         _take_over(network, load_network(start))
@@ -246,18 +202,6 @@ def begin(
     if processes.rank() == 0:
         places.logbook.begin()
     return Session(places, recipe, Learner(network, plan, device=device, wrap=processes.wrapper()), data)
-
-
-def started_from(start: str | Path, recipe: Recipe) -> Recipe:
-    """The recipe in the configuration of a checkpoint of its own kind, or of one its kind can start from."""
-    card, known = read_provenance(start), getattr(network_class(recipe.kind), "starts_from", ())
-    if card["kind"] not in (recipe.kind, *known):
-        message = (
-            f"{str(start)!r} holds a {card['kind']}: a {recipe.kind} starts from "
-            f"{' or '.join((recipe.kind, *known))} only, leave the start out."
-        )
-        raise ValueError(message)
-    return replace(recipe, config=card["config"])
 
 
 def _take_over(network: Any, trained: Any) -> None:
@@ -274,7 +218,7 @@ def resume(places: Places, *, device: str = "cpu", change: Mapping[str, Any] | N
     precision.
     """
     plan, notes = read_plan(places.state)
-    recipe = Recipe(**notes["recipe"])
+    recipe = recipe_from(notes["recipe"])
     plan = replace(plan, **(change or {}))
     learner = Learner(recipe.network(), plan, device=device, wrap=processes.wrapper())
     session = Session(places, recipe, learner, load_data(places, recipe))

@@ -1,4 +1,4 @@
-"""`proxlab train`: learn a prior from a folder of pictures."""
+"""`proxlab train`: learn a prior or a whole reconstructor from folders of pictures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from proxlab.cli.parser import add_output_flags
 from proxlab.errors import ConvergenceError, InputError, UsageError
+from proxlab.recipes import KINDS, TOP_SIGMA, precision_of, recipe_of
 
 if TYPE_CHECKING:
-    from priors.session import Places, Recipe, Session
+    from priors.recipe import Recipe
+    from priors.session import Places, Session
     from priors.train import Plan
-
-TOP_SIGMA = 55 / 255  # a little above the strongest noise of the benchmarks, which then is no border case
 
 
 def add_parser(subparsers: Any) -> None:
@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         help="learn a prior from folders of pictures",
         description="Train a network on pictures and write one safetensors file that rebuilds it.",
     )
-    parser.add_argument("kind", choices=["denoiser", "gradient-step", "lpn", "ridge"], help="what to train")
+    parser.add_argument("kind", choices=list(KINDS), help="what to train")
     add_options(parser)
     add_output_flags(parser)
     parser.set_defaults(run=run)
@@ -121,32 +121,19 @@ def _session(args: argparse.Namespace, places: Places) -> Session:
 
 
 def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
-    """Recipe and plan of the arguments: the one place of their defaults."""
-    from priors.checkpoint import network_class
-    from priors.session import Recipe
+    """Recipe and plan of the arguments."""
     from priors.train import Plan
 
     if (args.steps is None) == (args.minutes is None):
         message = "say how long to train: either --steps N or --minutes M."
         raise UsageError(message)
-    sigma = args.sigma or (0.0, TOP_SIGMA)
-    recipe = Recipe(
-        kind=args.kind,
-        config={"channels": 3 if args.color else 1, "sigma": sigma, **(args.net or {})},
-        loss=args.loss or "l1",
-        color=bool(args.color),
-        sigma=sigma,
-        batch=args.batch or 16,
-        patch=args.patch or 64,
-        seed=args.seed or 0,
-    )
+    recipe = recipe_of(args)
     plan = Plan(
         steps=args.steps or 1,  # --minutes decides it later
-        rate=args.lr or getattr(network_class(args.kind), "rate", 1e-3),
+        rate=args.lr or recipe.rate,
         period=args.validate_every or 0,
         hold=args.hold or 0,
-        precision=_precision(args.kind, args.precision or "auto", device),
-        optimizer=args.optimizer or getattr(network_class(args.kind), "optimizer", "adam"),
+        precision=precision_of(recipe, args.precision or "auto", device),
     )
     return recipe, plan
 
@@ -155,22 +142,8 @@ def plan_changes(args: argparse.Namespace, device: str) -> dict[str, Any]:
     """Fields of the plan that the command line gives anew for a resumed training; the others stay."""
     given = {"steps": args.steps, "hold": args.hold, "rate": args.lr, "period": args.validate_every}
     if args.precision:
-        given["precision"] = _precision(args.kind, args.precision, device)
+        given["precision"] = precision_of(recipe_of(args), args.precision, device)
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _precision(kind: str, asked: str, device: str) -> str:
-    """The arithmetic of a training; some kinds of network have no meaning but in float32."""
-    from priors.checkpoint import network_class
-    from priors.precision import PRECISIONS, resolve
-
-    allowed = getattr(network_class(kind), "precisions", PRECISIONS)
-    if asked in allowed:
-        return resolve(asked, device)
-    if asked == "auto":
-        return "fp32"
-    message = f"--precision {asked}: a {kind} is trained in float32 only, leave the option out."
-    raise UsageError(message)
 
 
 def with_config(args: argparse.Namespace) -> argparse.Namespace:

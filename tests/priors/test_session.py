@@ -8,11 +8,12 @@ from safetensors.torch import load_file
 
 from priors import session as sessions
 from priors.checkpoint import CheckpointError, load_network, read_provenance
-from priors.session import Places, Recipe, begin, resume
+from priors.recipe import Denoising
+from priors.session import Places, begin, resume
 from priors.train import Plan
 
 CONFIG = {"channels": 1, "widths": [4, 6], "blocks": [1, 1]}
-RECIPE = Recipe("denoiser", CONFIG, loss="l1", color=False, sigma=(0.0, 0.2), batch=2, patch=16, seed=5)
+RECIPE = Denoising("denoiser", CONFIG, loss="l1", color=False, sigma=(0.0, 0.2), batch=2, patch=16, seed=5)
 PLAN = Plan(steps=6, rate=1e-3, period=2, warmup=1)
 
 
@@ -101,7 +102,7 @@ def test_a_training_can_start_from_weights(folder):
 
 def test_out_holds_the_best_weights_not_the_last(folder, monkeypatch):
     values = iter([20.0, 25.0, 22.0])
-    monkeypatch.setattr(sessions, "validation_psnr", lambda *_: value[0])
+    monkeypatch.setattr("priors.recipe.validation_psnr", lambda *_: value[0])
     value = [0.0]
     session = begin(places(folder, "net.safetensors"), RECIPE, PLAN)
     best = None

@@ -1,0 +1,73 @@
+"""What `proxlab train KIND` trains: for every kind the options it has, their defaults, its recipe."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from proxlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from priors.recipe import Recipe
+
+TOP_SIGMA = 55 / 255  # a little above the strongest noise of the benchmarks, which then is no border case
+SPECIAL = {"loss": "--loss"}  # options that not every kind has: name among the arguments -> flag
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of training on the command line: arguments -> recipe, and which of SPECIAL it looks at."""
+
+    recipe: Callable[[Namespace], Recipe]
+    options: frozenset[str] = frozenset()
+
+
+def denoising(args: Namespace) -> Recipe:
+    """Noise -> clean."""
+    from priors.recipe import Denoising
+
+    sigma = args.sigma or (0.0, TOP_SIGMA)
+    return Denoising(
+        kind=args.kind,
+        config={"channels": 3 if args.color else 1, "sigma": sigma, **(args.net or {})},
+        loss=args.loss or "l1",
+        color=bool(args.color),
+        sigma=sigma,
+        batch=args.batch or 16,
+        patch=args.patch or 64,
+        seed=args.seed or 0,
+    )
+
+
+_PRIOR = Kind(denoising, frozenset({"loss"}))
+KINDS: dict[str, Kind] = {
+    "denoiser": _PRIOR,
+    "gradient-step": _PRIOR,
+    "lpn": _PRIOR,
+    "ridge": _PRIOR,
+}
+
+
+def recipe_of(args: Namespace) -> Recipe:
+    """The recipe of the arguments, defaults filled in; UsageError for an option its kind does not have."""
+    kind = KINDS[args.kind]
+    for name, flag in SPECIAL.items():
+        if getattr(args, name, None) is not None and name not in kind.options:
+            having = ", ".join(k for k, v in KINDS.items() if name in v.options)
+            message = f"a training of {args.kind!r} has no {flag}: it belongs to {having}."
+            raise UsageError(message)
+    return kind.recipe(args)
+
+
+def precision_of(recipe: Any, asked: str, device: str) -> str:
+    """The arithmetic of a training; some kinds of network have no meaning but in float32."""
+    from priors.precision import resolve
+
+    if asked in recipe.precisions:
+        return resolve(asked, device)
+    if asked == "auto":
+        return "fp32"
+    message = f"--precision {asked}: a {recipe.kind} is trained in float32 only, leave the option out."
+    raise UsageError(message)
