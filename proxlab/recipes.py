@@ -24,7 +24,7 @@ class Kind:
     options: frozenset[str] = frozenset()
 
 
-def denoising(args: Namespace) -> Recipe:
+def prior_recipe(args: Namespace) -> Recipe:
     """Noise -> clean."""
     from priors.recipe import Denoising
 
@@ -41,7 +41,7 @@ def denoising(args: Namespace) -> Recipe:
     )
 
 
-_PRIOR = Kind(denoising, frozenset({"loss"}))
+_PRIOR = Kind(prior_recipe, frozenset({"loss"}))
 KINDS: dict[str, Kind] = {
     "denoiser": _PRIOR,
     "gradient-step": _PRIOR,
