@@ -59,7 +59,7 @@ class Result:
 
 
 def relative_change(new: Tensor, old: Tensor) -> float:
-    """|new - old| / |new| over the whole batch; 0 when both are 0."""
-    size = float(new.detach().norm())
-    change = float((new - old).detach().norm())
+    """|new - old| / |new| over the whole batch; 0 when both are 0. Outside any graph of gradients."""
+    new, old = new.detach(), old.detach()
+    size, change = float(new.norm()), float((new - old).norm())
     return change / size if size > 0 else change
