@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from priors.mirroring import fold, margin, mirror
 from priors.spline import inverse_softplus, monotone, monotone_integral
+from priors.windows import analysis, synthesis
 
 if TYPE_CHECKING:
     from priors.lpn import LPNConfig
@@ -110,22 +111,24 @@ class Shrinkage(nn.Module):
         return total
 
     def _pull(self, piece: Tensor, shape: Shape, weights: Tensor) -> Tensor:
-        t = functional.conv2d(piece, shape.filters)
+        t = analysis(piece, shape.filters)
         pulled = monotone(t, shape.slopes, self.STEP) * weights
         if self.gates:
-            gate = torch.sigmoid(self._energy(t, shape)) * (shape.weight * weights)
-            pulled = pulled + t * functional.conv_transpose2d(gate, shape.mix, padding=1)
-        return functional.conv_transpose2d(pulled, shape.filters)
+            gate = torch.sigmoid_(self._energy(t, shape)) * (shape.weight * weights)
+            transposed = shape.mix.transpose(0, 1).flip(2, 3)
+            pulled = torch.addcmul(pulled, t, functional.conv2d(gate, transposed, padding=1))
+        return synthesis(pulled, shape.filters)
 
     def _energy(self, t: Tensor, shape: Shape) -> Tensor:
-        return functional.conv2d(t.square() / 2, shape.mix, padding=1) * shape.gain + shape.offset
+        energy = functional.conv2d(t.square(), shape.mix / 2, padding=1)
+        return torch.addcmul(shape.offset, energy, shape.gain)
 
     def potential(self, z: Tensor, shape: Shape) -> Tensor:
         """Phi at z, shape (B,), zero at z = 0; summed in float64."""
         extended, _ = _extend(z, self.raw_filters.shape[2])
         total = torch.zeros(len(z), dtype=torch.float64, device=z.device)
         for low, high, weights in self.strips(z, whole=torch.is_grad_enabled()):
-            t = functional.conv2d(extended[:, :, low:high], shape.filters)
+            t = analysis(extended[:, :, low:high], shape.filters)
             energy = monotone_integral(t, shape.slopes, self.STEP)
             if self.gates:
                 rise = functional.softplus(self._energy(t, shape)) - functional.softplus(shape.offset)

@@ -12,7 +12,8 @@ from torch.autograd.function import once_differentiable
 class _Interpolate(torch.autograd.Function):
     """S(|t|) sign(t), S(0) = 0, slopes (B, C, K), knots at 0, step, 2 step, ...; the last slope goes on.
 
-    Written out because the derivative by the slopes is then a sum in a fixed order, on every device, and
+    On each of 2 K intervals of t, K of them negative, it is offset + slope t. Written out because few passes
+    over t then suffice, because the derivative by the slopes is a sum in a fixed order on every device, and
     because only t is kept for it.
     """
 
@@ -20,47 +21,49 @@ class _Interpolate(torch.autograd.Function):
     def forward(ctx: Any, t: Tensor, slopes: Tensor, step: float) -> Tensor:
         ctx.save_for_backward(t, slopes)
         ctx.step = step
-        u, place = _place(t, slopes.shape[2], step)
-        start = step * (slopes.cumsum(2) - slopes)
-        size = _look_up(slopes, place).mul_(u.sub_(place, alpha=step)).add_(_look_up(start, place))
-        return torch.copysign(size, t)
+        place = _signed_place(t, slopes.shape[2], step)
+        knots = step * torch.arange(slopes.shape[2], dtype=t.dtype, device=t.device)
+        offsets = step * (slopes.cumsum(2) - slopes) - knots * slopes
+        offset = _look_up(torch.cat([-offsets.flip(2), offsets], 2), place)
+        slope = _look_up(torch.cat([slopes.flip(2), slopes], 2), place)
+        return torch.addcmul(offset, slope, t.flatten(2), out=offset).view(t.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         t, slopes = ctx.saved_tensors
         (g,), step, count = grads, ctx.step, slopes.shape[2]
-        u, place = _place(t, count, step)
-        by_t = g * _look_up(slopes, place) if ctx.needs_input_grad[0] else None
-        by_slopes = None
+        place = _signed_place(t, count, step)
+        by_t = by_slopes = None
+        if ctx.needs_input_grad[0]:
+            by_t = _look_up(torch.cat([slopes.flip(2), slopes], 2), place).view(t.shape).mul_(g)
         if ctx.needs_input_grad[1]:
-            signed = torch.where(t < 0, -g, g)
-            total, inside = _by_interval(torch.stack([signed, signed * (u - step * place)]), place, count)
-            above = total.flip(2).cumsum(2).flip(2) - total  # an interval fully passed has added its width
-            by_slopes = (inside + step * above).sum_to_size(slopes.shape)
+            by_slopes = _by_slopes(g.flatten(2), t.flatten(2), place, count, step).sum_to_size(slopes.shape)
         return by_t, by_slopes, None
 
 
-def _by_interval(values: Tensor, place: Tensor, count: int) -> Tensor:
-    """Sums (2, B, C, count) of values (2, B, C, H, W) over the pixels of each interval."""
-    flat, where = values.flatten(3), place.flatten(2).long()
-    if flat.device.type == "cpu":
-        sums = flat.new_zeros(*flat.shape[:3], count)
-        return sums.scatter_add_(3, where.expand(2, *where.shape), flat)
-    return torch.stack([(flat * (where == k)).sum(3) for k in range(count)], 3)  # no race of atomic additions
+def _by_slopes(g: Tensor, t: Tensor, place: Tensor, count: int, step: float) -> Tensor:
+    """The derivatives (B, C, count) of sum(g S(t)) by the slopes, sums over the pixels (B, C, N)."""
+    if t.device.type != "cpu":  # no race of atomic additions: S = sum of slopes times differences of clamps
+        sums = [(g * t.clamp(-step * k, step * k)).sum(2) for k in range(1, count)]
+        return torch.stack([torch.zeros_like(sums[0]), *sums, (g * t).sum(2)], 2).diff(dim=2)
+    none = t.new_zeros(*t.shape[:2], 2 * count)
+    plain, moment = none.scatter_add(2, place, g), none.scatter_add(2, place, g * t)
+    total = plain[..., count:] - plain[..., :count].flip(2)
+    inside = moment[..., count:] + moment[..., :count].flip(2)
+    above = total.flip(2).cumsum(2).flip(2) - total  # an interval fully passed has added its width
+    return inside + step * (above - torch.arange(count, dtype=t.dtype) * total)
 
 
-def _place(t: Tensor, count: int, step: float) -> tuple[Tensor, Tensor]:
-    """|t|, and the number of the interval it lies in."""
-    size = t.abs()
-    return size, (size / step).clamp_(max=count - 1).floor_()
+def _signed_place(t: Tensor, count: int, step: float) -> Tensor:
+    """The number of the interval, 0 for the lowest, of each entry of t (B, C, H, W), shape (B, C, H W)."""
+    shifted = torch.mul(t, 1 / step).add_(count).clamp_(0, 2 * count - 1)
+    return shifted.flatten(2).int().long()  # two conversions that have vector instructions
 
 
 def _look_up(table: Tensor, place: Tensor) -> Tensor:
-    """table (B or 1, C, K) at the intervals (B, C, H, W)."""
-    batch, channels, height, width = place.shape
-    where = place.view(batch, channels, height * width).long()
-    return table.expand(batch, -1, -1).gather(2, where).view(batch, channels, height, width)
+    """table (B or 1, C, K) at the intervals (B, C, N)."""
+    return table.expand(len(place), -1, -1).gather(2, place)
 
 
 def monotone(t: Tensor, slopes: Tensor, step: float) -> Tensor:
@@ -83,12 +86,15 @@ def monotone_integral(t: Tensor, slopes: Tensor, step: float) -> Tensor:
     >>> monotone_integral(t, torch.tensor([[[0.0, 2.0]]]), 1.0).flatten()
     tensor([4.0000, 0.0000, 0.0000, 0.2500])
     """
-    size, place = _place(t, slopes.shape[2], step)
+    size = t.abs()
+    place = (size / step).clamp_(max=slopes.shape[2] - 1).floor_()
     start = step * (slopes.cumsum(2) - slopes)
     area = step * (start + slopes * step / 2)
     before = area.cumsum(2) - area
-    rest = size - step * place
-    return _look_up(before, place) + rest * (_look_up(start, place) + rest / 2 * _look_up(slopes, place))
+    rest, where = size - step * place, place.flatten(2).long()
+    parts = (_look_up(table, where).view(t.shape) for table in (before, start, slopes))
+    low, rise, slope = parts
+    return low + rest * (rise + rest / 2 * slope)
 
 
 def inverse_softplus(x: Tensor) -> Tensor:
