@@ -120,3 +120,22 @@ def test_batch_is_its_singles():
         one = Energy(e.bank, e.width[n : n + 1], e.weight[n : n + 1])
         assert torch.allclose(e.grad(x)[n : n + 1], one.grad(x[n : n + 1]), atol=1e-14)
         assert torch.allclose(e.value(x)[n : n + 1], one.value(x[n : n + 1]), atol=1e-12)
+
+
+def test_strips_are_the_whole_picture(monkeypatch):
+    """Two rows at a time, and the last strip shorter: the same numbers as in one piece."""
+    e, x, v = energy(batch=2), picture(2), torch.randn(2, 1, 7, 6, dtype=torch.float64)
+    whole = e.value(x), e.grad(x), e.curve(x, v)
+    monkeypatch.setattr("priors.energy.PIECE", 2 * 8 * 6)
+    assert len(list(e._pieces(x))) == 2 * 4
+    for a, b in zip(whole, (e.value(x), e.grad(x), e.curve(x, v)), strict=True):
+        assert torch.allclose(a, b, atol=1e-13)
+
+
+def test_memory_stays_small_whatever_the_size(monkeypatch):
+    """No more answers than a piece holds exist at one time."""
+    seen = []
+    monkeypatch.setattr(Energy, "_slope", lambda self, t, sample: (seen.append(t.numel()), t)[1])
+    monkeypatch.setattr("priors.energy.PIECE", 8 * 40 * 3)
+    energy().grad(picture(size=(40, 40)))
+    assert max(seen) <= 8 * 40 * 3 and sum(seen) == 8 * 40 * 40
