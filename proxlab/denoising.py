@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from proxlab.application import apply_denoiser
 from proxlab.data import Data, read_data
 from proxlab.errors import InputError, UsageError
 from proxlab.job import Job, digest
 from proxlab.level import find_level
 from proxlab.memory import check_limit, resident
-from proxlab.methods.base import Outcome, Supports, Task
+from proxlab.methods.base import NOISES, Outcome, Supports, Task
 from proxlab.methods.common import bytes_of, rms_residual
 from proxlab.model import choose_device, device_text
 from proxlab.pipeline import Prepared
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
     import torch
 
-ONLY_GAUSSIAN = Supports(
+WITHOUT_BLUR = Supports(
     boundaries=frozenset(),
-    noises=frozenset({"gaussian"}),
+    noises=frozenset(NOISES),
     scale=False,
-    mask=False,
+    mask=True,
     varying=False,
     lam=False,
     num_iter=False,
@@ -53,11 +54,14 @@ class Prior:
 
 @dataclass(frozen=True)
 class Denoising:
-    """x = prior(y, sigma); a grey prior takes the channels of a picture one by one."""
+    """x = prior(y, sigma); a grey prior takes the channels of a picture one by one.
+
+    Poisson noise and masked pixels: see `proxlab.application`.
+    """
 
     prior: Prior
     summary: str = "the denoiser itself"
-    supports: Supports = ONLY_GAUSSIAN
+    supports: Supports = WITHOUT_BLUR
 
     @property
     def name(self) -> str:
@@ -70,39 +74,41 @@ class Denoising:
 
     def run(self, task: Task) -> Outcome:
         """Denoise, in the type of the network's weights and on their device."""
-        y = task.y
         weight = next(iter(getattr(self.prior.network, "parameters", lambda: ())()), None)
-        moved = y if weight is None else y.to(weight.device, weight.dtype)
-        x = by_channels(self.prior, moved, task.sigma).to(y.device, y.dtype)
-        if x.shape != y.shape:
-            message = (
-                f"the prior made {tuple(x.shape)} of {tuple(y.shape)}: it must keep the picture's shape."
-            )
-            raise UsageError(message)
+
+        def denoise(y: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+            moved = y if weight is None else y.to(weight.device, weight.dtype)
+            x = by_channels(self.prior, moved, sigma).to(y.device, y.dtype)
+            if x.shape != y.shape:
+                message = (
+                    f"the prior made {tuple(x.shape)} of {tuple(y.shape)}: it must keep the picture's shape."
+                )
+                raise UsageError(message)
+            return x
+
+        done = apply_denoiser(denoise, task)
         return Outcome(
-            x=x,
+            x=done.x,
             lam=None,
             lam_rule=None,
-            num_iter=0,
-            stop_reason="one application of the prior",
-            status="exact",
-            residual=rms_residual(task, x),
+            num_iter=done.num_iter,
+            stop_reason=done.stop_reason,
+            status=done.status,
+            residual=rms_residual(task, done.x),
             objective=(),
-            certificate=_certificate(self.prior.network),
+            certificate=_certificate(self.prior.network, task),
         )
 
 
-def prepare_denoising(request: Request, image: Any, prior: Any) -> Prepared:
-    """Check and choose everything; clipped pixels are used as they are."""
+def prepare_denoising(request: Request, image: Any, prior: Any, mask: Any = None) -> Prepared:
+    """Check and choose everything; clipped pixels are used as they are, those a mask leaves out are not."""
     import torch
 
-    from imaging.masks import Identity
+    from imaging.masks import Identity, Masked
 
     started = perf_counter()
     image = np.asarray(image)
-    data = read_data(
-        image, False, channel_axis=request.channel_axis, data_range=request.data_range, linear=request.linear
-    )
+    data = _read(request, image, mask)
     channels = data.layout.planes[0]
     chosen = choose_prior(prior, channels)
     device = choose_device(request.device)
@@ -110,6 +116,8 @@ def prepare_denoising(request: Request, image: Any, prior: Any) -> Prepared:
     if chosen.digest is not None:  # read from a file just now: nobody else's, and free to move
         chosen.network.to(device, y.dtype)
     method, op = Denoising(chosen), Identity(data.layout.planes)
+    if data.valid is not None:
+        op = Masked(op, torch.from_numpy(data.valid)[None])
     level = find_level(request, data, None)
     needed = method.memory(data.layout.planes) + (resident() if device.type == "cpu" else 0)
     check_limit(needed, request.max_memory)
@@ -123,10 +131,10 @@ def prepare_denoising(request: Request, image: Any, prior: Any) -> Prepared:
         sigma_rule=level.rule,
         device=device_text(device),
         memory=needed,
-        masked=0,
+        masked=data.masked,
         notes=data.notes + _notes(chosen, channels),
         warnings=data.warnings + level.warnings,
-        hashes={"image": digest(image), **({"prior": chosen.digest} if chosen.digest else {})},
+        hashes=_hashes(image, mask, chosen),
     )
     return Prepared(
         job=job,
@@ -172,7 +180,7 @@ def prior_file(prior: Any) -> Path | None:
     return Path(text) if text is not None and text.endswith(".safetensors") else None
 
 
-def by_channels(prior: Prior, y: torch.Tensor, sigma: float) -> torch.Tensor:
+def by_channels(prior: Prior, y: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
     """prior(y, sigma) for y (1, C, H, W): a grey one channel by channel, a colour one on grey three times."""
     import torch
 
@@ -231,12 +239,32 @@ def _notes(prior: Prior, channels: int) -> tuple[str, ...]:
     return (f"the prior {prior.name} is for {prior.channels} channels: it denoised {how}.",)
 
 
+def _read(request: Request, image: Any, mask: Any) -> Data:
+    """The picture; clipping is found, not masked: from around it nothing brighter than white would come."""
+    data = read_data(
+        image, mask, channel_axis=request.channel_axis, data_range=request.data_range, linear=request.linear
+    )
+    if data.valid is None or mask is not None:
+        return data
+    count = data.masked
+    note = f"{count} clipped pixels are used as they are: denoising does not know what lay beyond the range."
+    return replace(data, valid=None, warnings=(), notes=(*data.notes, note))
+
+
+def _hashes(image: Any, mask: Any, prior: Prior) -> dict[str, str]:
+    hashes = {"image": digest(image)}
+    if mask is not None and not isinstance(mask, bool):
+        hashes["mask"] = digest(np.asarray(mask))
+    return {**hashes, "prior": prior.digest} if prior.digest else hashes
+
+
 def _operator_text(data: Data) -> str:
     channels, height, width = data.layout.planes
-    return f"no blur, data {height}x{width}" + (f"x{channels}" if channels > 1 else "")
+    text = f"no blur, data {height}x{width}" + (f"x{channels}" if channels > 1 else "")
+    return text + (f", {data.masked} samples masked" if data.masked else "")
 
 
-def _certificate(network: Any) -> dict[str, object]:
+def _certificate(network: Any, task: Task) -> dict[str, object]:
     from priors.claims import claims_of
 
     claims = claims_of(network)
@@ -246,4 +274,8 @@ def _certificate(network: Any) -> dict[str, object]:
         verdict = "one gradient step down a function that can be read"
     else:
         verdict = "a denoiser, of which nothing is proven"
+    if task.noise.kind == "poisson":
+        verdict += ", between Anscombe's transform and its inverse"
+    if task.op.valid is not None:
+        verdict += ", applied until the masked pixels no longer change"
     return {"verdict": verdict, "conditions": []}

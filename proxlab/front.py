@@ -108,6 +108,8 @@ def denoise(
     *,
     sigma: float | None = None,
     prior: object | None = None,
+    noise: str = "gaussian",
+    mask: ArrayLike | bool | None = None,
     channel_axis: int | None = None,
     data_range: float | None = None,
     max_memory: float | str | None = None,
@@ -119,8 +121,12 @@ def denoise(
 ) -> Any:
     """A picture without its noise.
 
-    x = prior(image, sigma). image, sigma, layouts, types, device and the result are those of `deblur`;
-    clipped pixels are used as they are.
+    x = prior(image, sigma). image, sigma, noise, layouts, types, device and the result are those of `deblur`.
+
+    noise: "poisson:PEAK" or "poisson" denoises between Anscombe's transform and its exact unbiased inverse.
+    mask: pixels where it is False are not looked at; they are filled from around them and the prior is
+    applied until they no longer change, x = prior(mask image + (1 - mask) x, sigma), proximal gradient for
+    |mask (x - image)|^2 / 2 + R where the prior is the prox of R. Clipped pixels are used as they are.
 
     prior: the name of a shipped one (`priors.available()`), a .safetensors file of your own, or anything
     called as (x, sigma) with x (B, C, H, W) on [0, 1]. When None, the shipped denoiser for grey or colour. A
@@ -137,9 +143,15 @@ def denoise(
     from proxlab.denoising import prepare_denoising
     from proxlab.pipeline import run
 
-    given = {"sigma": sigma, "channel_axis": channel_axis, "data_range": data_range, "device": device}
+    given = {
+        "sigma": sigma,
+        "noise": noise,
+        "channel_axis": channel_axis,
+        "data_range": data_range,
+        "device": device,
+    }
     more = {"max_memory": max_memory, "seed": seed, "linear": linear, "method": "identity"}
-    result, job = run(prepare_denoising(request_of({**given, **more}), image, prior), callback)
+    result, job = run(prepare_denoising(request_of({**given, **more}), image, prior, mask), callback)
     return _answer(result, job, return_info)
 
 

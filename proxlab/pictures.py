@@ -20,12 +20,17 @@ from proxlab.roi import Region, parse_roi
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+RECEPTIVE = (
+    64  # pixels around a region to be denoised: what lies beyond changed a result by less than rounding
+)
+ALIGNED = 16  # networks halve the picture up to four times, counting from its corner
+
 
 @dataclass(frozen=True)
 class Work:
     """What is to be done to every page of a picture; roi is a text "R0:R1,C0:C1".
 
-    verb is "deblur", or "denoise", which has a prior and neither psf nor mask.
+    verb is "deblur", or "denoise", which has a prior and no psf.
     """
 
     request: Request
@@ -40,7 +45,7 @@ class Work:
         if self.verb == "denoise":
             from proxlab.denoising import prepare_denoising
 
-            return prepare_denoising(self.request, picture, self.prior)
+            return prepare_denoising(self.request, picture, self.prior, self.mask)
         return prepare(self.request, picture, self.psf, self.mask)
 
 
@@ -92,14 +97,22 @@ def _without_grey_alpha(page: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] 
 
 def _prepare_region(page: NDArray[Any], work: Work, inner: Region) -> tuple[Prepared, Region]:
     """The region with its context; where that ends inside the picture, only unknown borders are true."""
+    size = page.shape[0], page.shape[1]
+    if work.verb == "denoise":
+        outer = inner.with_context((RECEPTIVE, RECEPTIVE), size).aligned(ALIGNED, size)
+        return replace(work, mask=_part(work.mask, outer)).prepare(page[outer.rows, outer.columns]), outer
     request = work.request
     if request.boundary != "unknown" or request.scale != 1:
         message = "a roi needs boundary='unknown' and scale=1: leave them out, or deblur the whole picture."
         raise UsageError(message)
     data = read_data(page, work.mask, data_range=request.data_range, linear=request.linear)
     blur = read_blur(work.psf, Scene(data.planes, 1, request.seed), origin=request.origin)
-    outer = inner.with_context(blur.size, (page.shape[0], page.shape[1]))
-    mask = work.mask
-    if mask is not None and not isinstance(mask, bool):
-        mask = np.asarray(mask)[outer.rows, outer.columns]
-    return prepare(request, page[outer.rows, outer.columns], blur, mask), outer
+    outer = inner.with_context(blur.size, size)
+    return prepare(request, page[outer.rows, outer.columns], blur, _part(work.mask, outer)), outer
+
+
+def _part(mask: Any, region: Region) -> Any:
+    """The mask's part in the region, where it is a picture."""
+    if mask is None or isinstance(mask, bool):
+        return mask
+    return np.asarray(mask)[region.rows, region.columns]

@@ -40,6 +40,17 @@ class Region:
             min(size[1], self.right + across),
         )
 
+    def aligned(self, step: int, size: tuple[int, int]) -> Region:
+        """The region, enlarged until its corners lie on multiples of step, or at the picture's end.
+
+        >>> Region(5, 20, 16, 31).aligned(16, (24, 64))
+        Region(top=0, bottom=24, left=16, right=32)
+        """
+        bottom, right = (
+            min(n, -(-end // step) * step) for n, end in zip(size, (self.bottom, self.right), strict=True)
+        )
+        return Region(self.top // step * step, bottom, self.left // step * step, right)
+
     def inside(self, outer: Region) -> Region:
         """The same region counted from the corner of an outer one."""
         return Region(

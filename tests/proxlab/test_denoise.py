@@ -161,6 +161,122 @@ def test_the_command_with_a_file_of_the_users_own(folder, capsys):
     assert "../mine.safetensors is not the file it was" in capsys.readouterr().err
 
 
+def average(x, sigma):
+    """A denoiser that mixes neighbours: the middle of each 3x3 square."""
+    return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+
+
+def test_poisson_noise_is_white_where_the_prior_sees_it():
+    """Flat steps of several brightnesses: one level between the transforms, and the right means after."""
+    rng, peak = np.random.default_rng(0), 40.0
+    clean = np.repeat([0.1, 0.3, 0.6, 0.9], 48)[None] * np.ones((192, 1))
+    image = rng.poisson(peak * clean) / peak
+    seen = []
+
+    def flat(x, sigma):
+        seen.append([float(part.std()) / sigma for part in x.split(48, dim=3)])
+        return torch.cat([part.mean().expand_as(part) for part in x.split(48, dim=3)], dim=3)
+
+    result, info = proxlab.denoise(image, prior=flat, noise="poisson:40", return_info=True)
+    np.testing.assert_allclose(seen[0], 1.0, atol=0.06)
+    np.testing.assert_allclose(result, clean, atol=0.006)
+    assert info["noise"] == "poisson:40" and "given" in info["sigma_rule"]
+    assert info["certificate"]["verdict"].endswith("between Anscombe's transform and its inverse")
+    _, info = proxlab.denoise(image, prior=flat, noise="poisson", return_info=True)
+    assert 33 < float(info["noise"].split(":")[1]) < 48
+
+
+def test_masked_pixels_may_hold_anything_and_are_filled():
+    clean = np.linspace(0.2, 0.8, 40)[None] * np.ones((40, 1))
+    mask = np.ones((40, 40), bool)
+    mask[10:13, 20:22] = mask[30, 5] = False
+    image = np.where(mask, clean, np.nan)
+    result, info = proxlab.denoise(image, sigma=0.01, prior=average, mask=mask, return_info=True)
+    assert np.abs(result - clean)[1:-1, 1:-1].max() < 0.01
+    assert info["masked"] == 7 and info["status"] == "converged" and info["num_iter"] > 1
+    assert len(info["hashes"]["mask"]) == 64
+    again = proxlab.denoise(
+        np.where(mask, clean, 9.0), sigma=0.01, prior=average, mask=mask, return_info=True
+    )[0]
+    np.testing.assert_array_equal(again, result)
+    whole = proxlab.denoise(clean, sigma=0.01, prior=average, mask=mask | True, return_info=True)
+    assert whole[1]["num_iter"] == 0 or np.allclose(
+        whole[0], average(torch.from_numpy(clean)[None, None], 0)[0, 0]
+    )
+
+
+def test_the_filled_picture_is_a_fixed_point_of_the_prior():
+    """x = prior(mask image + (1 - mask) x): the condition of proximal gradient, checked from outside."""
+    rng = np.random.default_rng(0)
+    image, mask = rng.uniform(0.2, 0.8, (24, 24)), rng.random((24, 24)) > 0.2
+    x = proxlab.denoise(image, sigma=0.1, prior=average, mask=mask, return_info=True)[0]
+    mixed = torch.from_numpy(np.where(mask, image, x))[None, None]
+    np.testing.assert_allclose(average(mixed, 0.1)[0, 0], x, atol=3e-4)
+
+
+def test_counted_light_with_holes():
+    rng, peak = np.random.default_rng(0), 60.0
+    clean = np.linspace(0.2, 0.8, 48)[None] * np.ones((48, 1))
+    image, mask = rng.poisson(peak * clean) / peak, np.ones((48, 48), bool)
+    mask[20:23, 20:23], image[20:23, 20:23] = False, 0.0
+    x, info = proxlab.denoise(image, prior=average, noise="poisson:60", mask=mask, return_info=True)
+    assert np.abs(x - clean)[20:23, 20:23].max() < 0.1 and info["masked"] == 9
+
+
+def test_a_fill_that_does_not_settle_is_said(monkeypatch):
+    flips = []
+
+    def restless(x, sigma):
+        flips.append(1)
+        return x * (0.5 if len(flips) % 2 else 2.0)
+
+    mask = np.ones((9, 8), bool)
+    mask[4, 4] = False
+    monkeypatch.setattr("proxlab.application.BUDGET", 6)
+    _, info = proxlab.denoise(np.full((9, 8), 0.5), sigma=0.1, prior=restless, mask=mask, return_info=True)
+    assert info["status"] == "max_iter" and info["num_iter"] == 6
+
+
+def test_clipping_is_noted_and_used(grey):
+    grey[3:6, 3:6] = 255
+    result, info = proxlab.denoise(grey, sigma=0.02, prior=lambda x, sigma: x, return_info=True)
+    np.testing.assert_array_equal(result, grey)
+    assert "9 clipped pixels are used as they are" in info["notes"][0] and info["masked"] == 0
+
+
+def test_a_region_is_that_of_the_whole(folder, weights):
+    rng = np.random.default_rng(0)
+    write_picture("big.png", rng.integers(40, 200, (230, 250), dtype=np.uint8))
+    assert main(["denoise", "big.png", "--sigma", "0.05", "-o", "whole.png"]) == 0
+    assert main(["denoise", "big.png", "--sigma", "0.05", "--roi", "100:120,90:130", "-o", "part.png"]) == 0
+    before, whole, part = (read_picture(f"{n}.png").pixels for n in ("big", "whole", "part"))
+    inside = np.zeros(before.shape, bool)
+    inside[100:120, 90:130] = True
+    np.testing.assert_array_equal(part[~inside], before[~inside])
+    np.testing.assert_array_equal(part[inside], whole[inside])
+    assert main(["replay", "part.json"]) == 0
+
+
+def test_the_command_with_mask_counts_and_strictness(folder, weights, monkeypatch, capsys, grey):
+    mask = np.full(grey.shape, 255, np.uint8)
+    mask[5:7, 5:9] = 0
+    write_picture("m.png", mask)
+    monkeypatch.setattr("proxlab.application.TOL", 0.01)  # the network is untrained, and never settles
+    words = ["denoise", ".", "--mask", "m.png", "--noise", "poisson:900"]
+    assert main([*words, "-o", "out/"]) == 0
+    receipt = json.loads(Path("out/a_denoised.json").read_text())
+    assert receipt["mask"] == "../m.png" and receipt["info"]["masked"] == 8
+    assert sorted(p.name for p in Path("out").iterdir()) == ["a_denoised.json", "a_denoised.png"]
+    assert main(["replay", "out/a_denoised.json"]) == 0
+    assert main(["denoise", "a.png", "--mask", "m.png", "--dry-run"]) == 0
+    assert "8 samples masked" in capsys.readouterr().out
+    monkeypatch.setattr("proxlab.application.TOL", 0.0)
+    monkeypatch.setattr("proxlab.application.BUDGET", 2)
+    assert main([*words, "-o", "strict/", "--strict"]) == 5 and not Path("strict").exists()
+    assert main([*words, "-o", "loose/"]) == 5 and Path("loose/a_denoised.png").exists()
+    assert "still changed after 2 applications of the prior" in capsys.readouterr().err
+
+
 def test_pages_alpha_and_the_plan(folder, weights, capsys):
     pages = np.random.default_rng(0).integers(9000, 40000, (2, 12, 14), dtype=np.uint16)
     write_picture("p.tif", pages)
@@ -180,6 +296,10 @@ def test_pages_alpha_and_the_plan(folder, weights, capsys):
         (["--prior", "gone.safetensors"], 3, "there is no checkpoint file"),
         (["--sigma", "5"], 2, "more than the whole range"),
         (["--method", "tv"], 2, "unrecognized arguments: --method"),
+        (["--noise", "poisson:0"], 2, "with PEAK counts at value 1"),
+        (["--noise", "poisson:9", "--sigma", "0.1"], 2, "fixes the noise level already"),
+        (["--roi", "5:5,0:9"], 2, "holds no pixel"),
+        (["--mask", "gone.png"], 3, "gone.png"),
     ],
 )
 def test_mistakes_of_the_command(folder, weights, capsys, words, code, text):
