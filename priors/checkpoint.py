@@ -19,10 +19,15 @@ from priors.claims import claims_of
 
 NETWORK, TRAINING = "proxlab.network/1", "proxlab.training/1"
 KINDS = {
+    "bounded": "priors.networks.bounded:Bounded",
     "denoiser": "priors.denoiser:Denoiser",
     "gradient-step": "priors.gradient_step:GradientStep",
     "lpn": "priors.lpn:LPN",
+    "nafnet": "priors.networks.nafnet:NAFNet",
     "ridge": "priors.ridge:Ridge",
+    "ssnet": "priors.networks.ssnet:SSNet",
+    "unet": "priors.networks.unet:UNet",
+    "unrolled": "priors.deblurrer:Deblurrer",
 }
 
 
