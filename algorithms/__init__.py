@@ -32,6 +32,18 @@ _HOME = {
     "evidence_weight": "choose",
     "noise_reached": "choose",
     "sure_weight": "sure",
+    "Threat": "attack",
+    "Effort": "attack",
+    "worst_case": "attack",
+    "by_autograd": "linearise",
+    "by_tikhonov": "linearise",
+    "by_variation": "linearise",
+    "measure": "stability",
+    "stability_table": "stability",
+    "tikhonov_gain": "stability",
+    "local_lipschitz": "lipschitz",
+    "jacobian_norm": "lipschitz",
+    "detail_bounds": "details",
 }
 __all__ = sorted(_HOME)
 __getattr__, __dir__ = lazy_names(__name__, _HOME)
