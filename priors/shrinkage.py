@@ -17,7 +17,7 @@ from priors.windows import analysis, synthesis
 if TYPE_CHECKING:
     from priors.lpn import LPNConfig
 
-STRIP = 2**21  # entries of the largest field held at inference: about what a shared cache holds
+STRIP = 2**20  # entries of a field held at one time: several of them fit into a processor's cache
 
 
 class Shape(NamedTuple):
@@ -29,6 +29,14 @@ class Shape(NamedTuple):
     gain: Tensor  # (B, K, 1, 1), > 0
     offset: Tensor  # (B, K, 1, 1)
     weight: Tensor  # (B, K, 1, 1), >= 0
+
+    def of(self, samples: slice) -> Shape:
+        """The parameters of some samples of the batch."""
+        slopes, gain, offset, weight = (
+            v[samples] if v.ndim and len(v) > 1 else v
+            for v in (self.slopes, self.gain, self.offset, self.weight)
+        )
+        return Shape(self.filters, slopes, self.mix, gain, offset, weight)
 
 
 class Shrinkage(nn.Module):
@@ -84,7 +92,7 @@ class Shrinkage(nn.Module):
         side = self.raw_filters.shape[2]
         rows, columns = (margin(n, side, z).weights for n in z.shape[2:])
         halo, count = int(self.gates), len(rows)
-        height = count if whole else max(16, STRIP // (len(self.raw_filters) * len(columns) * len(z)))
+        height = count if whole else max(16, _room(z) // (len(self.raw_filters) * len(columns) * len(z)))
         for start in range(0, count, height):
             low, high = max(0, start - halo), min(count, start + height + halo)
             own = rows[low:high].clone()
@@ -92,17 +100,26 @@ class Shrinkage(nn.Module):
             own[start + height - low :] = 0
             yield low, high + side - 1, own[:, None] * columns / side**2
 
+    def groups(self, z: Tensor) -> list[slice]:
+        """Samples whose responses fit into the cache together."""
+        side = self.raw_filters.shape[2]
+        entries = len(self.raw_filters) * math.prod(n + side - 1 for n in z.shape[2:])
+        size = max(1, _room(z) // entries)
+        return [slice(start, start + size) for start in range(0, len(z), size)]
+
     def gradient(self, z: Tensor, shape: Shape) -> Tensor:
         """grad Phi at z (B, C, H, W)."""
+        return torch.cat([self._gradient(z[samples], shape.of(samples)) for samples in self.groups(z)])
+
+    def _gradient(self, z: Tensor, shape: Shape) -> Tensor:
         whole = torch.is_grad_enabled()
         extended, margins = _extend(z, self.raw_filters.shape[2])
         pieces = [
             (low, self._pull(extended[:, :, low:high], shape, weights))
             for low, high, weights in self.strips(z, whole=whole)
         ]
-        if len(pieces) == 1:
-            total = pieces[0][1]
-        else:
+        total = pieces[0][1]
+        if len(pieces) > 1:
             total = torch.zeros_like(extended)
             for low, piece in pieces:
                 total[:, :, low : low + piece.shape[2]] += piece
@@ -125,6 +142,9 @@ class Shrinkage(nn.Module):
 
     def potential(self, z: Tensor, shape: Shape) -> Tensor:
         """Phi at z, shape (B,), zero at z = 0; summed in float64."""
+        return torch.cat([self._potential(z[samples], shape.of(samples)) for samples in self.groups(z)])
+
+    def _potential(self, z: Tensor, shape: Shape) -> Tensor:
         extended, _ = _extend(z, self.raw_filters.shape[2])
         total = torch.zeros(len(z), dtype=torch.float64, device=z.device)
         for low, high, weights in self.strips(z, whole=torch.is_grad_enabled()):
@@ -155,6 +175,10 @@ class Shrinkage(nn.Module):
         gram = torch.einsum("fkc,bk,fkd->bfcd", spectrum.conj(), top.to(spectrum.dtype), spectrum)
         peak = float(torch.linalg.eigvalsh(gram).max()) / side**2
         return peak / math.cos(math.pi * (side - 1) / grid) ** 2
+
+
+def _room(z: Tensor) -> int:
+    return STRIP if z.device.type == "cpu" else 64 * STRIP  # no cache to respect, but memory
 
 
 def _extend(z: Tensor, side: int) -> tuple[Tensor, tuple[int, int]]:
