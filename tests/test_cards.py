@@ -1,0 +1,105 @@
+"""Every weight that ships has a card, and a card says what its weights are and how they were made."""
+
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from priors.base import WEIGHTS
+from priors.checkpoint import build, read_provenance, save_network
+from priors.denoiser import DenoiserConfig
+from priors.recipe import Denoising
+from priors.train import Plan
+
+ROOT = Path(__file__).resolve().parent.parent
+PRIORS = {
+    *("denoiser-gray", "denoiser-color", "lpn-gray", "lpn-color", "lpn-map-gray", "ridge-gray"),
+    *("gradient-step-gray", "gradient-step-color"),
+}
+NETWORKS = {f"ssnet-{kind}-{level}" for kind in ("nn", "finn", "stnn", "renn") for level in ("0", "0.025")}
+NAMES = PRIORS | {"unrolled-gray", "unrolled-color"} | NETWORKS
+SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """The script that writes the cards."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    kept = sys.modules.pop("common", None)
+    import cards
+
+    yield cards
+    for name in ("cards", "common"):
+        sys.modules.pop(name, None)
+    if kept is not None:
+        sys.modules["common"] = kept
+
+
+def made(folder, **changes):
+    """A file of weights as a training would leave it."""
+    config = {"channels": 1, "widths": [4], "blocks": [1], "sigma": [0.0, 0.2]}
+    recipe = Denoising("denoiser", config, "l2", False, (0.0, 0.2), batch=2, patch=24, seed=3)
+    provenance = {
+        **{"data": ["train", "test"], "pictures": 400, "data_hash": "0123456789ab", "steps": 90},
+        **{"recipe": asdict(recipe), "plan": asdict(Plan(steps=100, rate=2e-3, hold=60, period=10))},
+        **{"seconds": 7200.0, "metrics": {"psnr_25": 29.5}, "versions": {"torch": "2.4"}},
+    }
+    path = folder / "denoiser-gray.safetensors"
+    save_network(path, build("denoiser", DenoiserConfig(**config), seed=0), provenance | changes)
+    return path
+
+
+def test_names_are_those_that_were_promised():
+    assert {path.stem for path in SHIPPED} <= NAMES
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_weight_has_its_card(path, cards):
+    text = path.with_suffix(".md").read_text()
+    assert text == cards.card(path, ROOT / "benchmarks" / "results"), "run python benchmarks/cards.py"
+    assert path.stat().st_size < 6e6
+
+
+def test_no_card_without_weights():
+    assert {p.stem for p in WEIGHTS.glob("*.md")} <= {p.stem for p in SHIPPED}
+
+
+def test_a_card_has_what_a_reader_needs(cards, tmp_path):
+    text = cards.card(made(tmp_path), tmp_path)
+    assert text.startswith("# denoiser-gray\n")
+    assert [f"## {h}" in text for h in cards.HEADINGS] == [True] * len(cards.HEADINGS)
+    assert "non-commercial research and education only" in text
+    assert "90 of 100 planned steps" in text and "2.0 hours" in text and "400 pictures" in text
+    assert "psnr at 25: 29.50 dB" in text
+
+
+def test_the_command_makes_the_same_training_again(cards, tmp_path):
+    from proxlab.cli.parser import build_parser
+    from proxlab.cli.train import asked
+
+    path = made(tmp_path)
+    words = shlex.split(cards.command("denoiser-gray", read_provenance(path)))
+    recipe, plan = asked(build_parser().parse_args(words[1:]), "cpu")
+    wanted = read_provenance(path)
+    given = {**wanted["recipe"], "config": recipe.config, "sigma": recipe.sigma}
+    assert asdict(recipe) == given and recipe.sigma == (0.0, 0.2)
+    assert recipe.network().config.to_dict() == DenoiserConfig(**wanted["recipe"]["config"]).to_dict()
+    assert asdict(plan) == wanted["plan"]
+
+
+def test_figures_are_of_these_weights_alone(cards, tmp_path):
+    path = made(tmp_path)
+    weights = cards.file_digest(path)[:8]
+    file = cards.ResultFile(tmp_path / "denoising_bsd68.json")
+    for number, (psnr, whose) in enumerate([(29.0, weights), (30.0, weights), (99.0, "another1")]):
+        file.add(f"denoiser-gray|25|{number:02d}", {"psnr": psnr, "weights": whose, "picture": "x"})
+    text = cards.card(path, tmp_path)
+    assert "2 pictures of bsd68" in text and "29.50 |" in text and "99" not in text.split("## Figures")[1]
+
+
+def test_unknown_pictures_are_refused(cards, tmp_path):
+    path = made(tmp_path, data=["holiday"])
+    with pytest.raises(SystemExit, match="under which licence"):
+        cards.card(path, tmp_path)
