@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -59,28 +60,83 @@ class ProximalMatching:
             raise ValueError(message)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        squared = (prediction - target).square().flatten(1).sum(1)
-        return -torch.expm1(-squared / self.gamma**2).mean()
+        return _matching(prediction, target, self.gamma)
+
+
+@dataclass(frozen=True)
+class NoiseMatching:
+    """Proximal matching for a network that is told the noise level, sample by sample with
+    gamma = factor * sigma * sqrt(n), n the number of entries of a sample and sigma at least 1/255.
+
+    One gamma for all levels would see weak noise as no error at all and be flat for strong noise. At
+    sigma = 0.2 the paper's 0.08 sqrt(n) weighs what is no better than the noisy picture by
+    exp(-(0.2 / 0.08)^2) = 0.002, and at 0.01 everything alike; here it is exp(-1 / factor^2) at every level,
+    0.21 for 0.8. `at(sigma)`, sigma (B,) or one for all, is the loss of a batch.
+
+    >>> loss = NoiseMatching(factor=0.8).at(torch.tensor([0.01, 0.2]))
+    >>> clean = torch.zeros(2, 100)
+    >>> 1 - loss(clean + torch.tensor([[0.01], [0.2]]), clean)
+    tensor(0.2096)
+    """
+
+    factor: float
+    least: ClassVar[float] = 1 / 255
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.factor) and self.factor > 0):
+            message = (
+                f"factor is {self.factor}: give a positive number, about 1, for gamma over the noise's norm."
+            )
+            raise ValueError(message)
+
+    def at(self, sigma: Tensor) -> Loss:
+        """The loss (prediction, target) -> scalar at these noise levels."""
+
+        def loss(prediction: Tensor, target: Tensor) -> Tensor:
+            norm = sigma.flatten().clamp(min=self.least) * math.sqrt(target[0].numel())
+            return _matching(prediction, target, self.factor * norm)
+
+        return loss
+
+
+Stage = tuple[float, Loss | NoiseMatching]  # share of the steps, loss
+
+
+def _matching(prediction: Tensor, target: Tensor, gamma: float | Tensor) -> Tensor:
+    squared = (prediction - target).square().flatten(1).sum(1)
+    return -torch.expm1(-squared / gamma**2).mean()
 
 
 def proximal_matching_stages(
     pretraining: Loss, *, share: float, smallest: float, entries: int
-) -> tuple[tuple[float, Loss], ...]:
+) -> tuple[Stage, ...]:
     """Stages (share of the steps, loss): pretraining, then gamma = 8, 4, 2, 1 times smallest * sqrt(entries).
 
-    `share` is the part of the steps given to the pretraining, `smallest` the last gamma as a root mean square
-    an entry (the paper's code: 0.08 at noise 0.05 and 0.1), `entries` the number of entries C * H * W of a
-    sample.
+    The paper's schedule, for one noise level. `share` is the part of the steps given to the pretraining,
+    `smallest` the last gamma as a root mean square an entry (the paper's code: 0.08 at noise 0.05 and 0.1),
+    `entries` the number of entries C * H * W of a sample.
 
     >>> [stage[0] for stage in proximal_matching_stages(l1, share=0.5, smallest=0.08, entries=4096)]
     [0.5, 0.125, 0.125, 0.125, 0.125]
     """
+    base = smallest * math.sqrt(entries)
+    return _stages(pretraining, share, [ProximalMatching(times * base) for times in (8, 4, 2, 1)])
+
+
+def noise_matching_stages(pretraining: Loss, *, share: float, factor: float) -> tuple[Stage, ...]:
+    """The same for a network that is told the noise level: gamma = 8, 4, 2, 1 times factor * sigma * sqrt(n).
+
+    >>> [loss.factor for _, loss in noise_matching_stages(l2, share=0.5, factor=0.8)[1:]]
+    [6.4, 3.2, 1.6, 0.8]
+    """
+    return _stages(pretraining, share, [NoiseMatching(times * factor) for times in (8, 4, 2, 1)])
+
+
+def _stages(pretraining: Loss, share: float, losses: Sequence[Loss | NoiseMatching]) -> tuple[Stage, ...]:
     if not 0 <= share < 1:
         message = f"the share of the pretraining is {share}: give a number from 0 to below 1."
         raise ValueError(message)
-    base = smallest * math.sqrt(entries)
-    rest = tuple(((1 - share) / 4, ProximalMatching(factor * base)) for factor in (8, 4, 2, 1))
-    return ((share, pretraining), *rest)
+    return ((share, pretraining), *(((1 - share) / len(losses), loss) for loss in losses))
 
 
 def regression(loss: Loss) -> Objective:
@@ -88,7 +144,7 @@ def regression(loss: Loss) -> Objective:
     return staged([(1.0, loss)])
 
 
-def staged(stages: Sequence[tuple[float, Loss]]) -> Objective:
+def staged(stages: Sequence[Stage]) -> Objective:
     """The objective whose loss depends on the progress of the training: stages (share of the steps, loss) in
     order.
 
@@ -105,12 +161,14 @@ def staged(stages: Sequence[tuple[float, Loss]]) -> Objective:
 
     def objective(network: nn.Module, batch: Batch, progress: float) -> Tensor:
         noisy, clean, sigma = batch
-        return _loss_at(stages, progress)(network(noisy, sigma), clean)
+        chosen = _loss_at(stages, progress)
+        loss = chosen.at(sigma) if isinstance(chosen, NoiseMatching) else chosen
+        return loss(network(noisy, sigma), clean)
 
     return objective
 
 
-def _loss_at(stages: Sequence[tuple[float, Loss]], progress: float) -> Loss:
+def _loss_at(stages: Sequence[Stage], progress: float) -> Loss | NoiseMatching:
     end = 0.0
     for share, loss in stages:
         end += share
@@ -122,11 +180,10 @@ def _loss_at(stages: Sequence[tuple[float, Loss]], progress: float) -> Loss:
 LOSSES = ("l1", "l2", "pm")
 
 
-def objective_of(name: str, *, entries: int) -> Objective:
-    """The objective of a name of LOSSES; "pm" is l2 for half the steps, then proximal matching.
-
-    Its last gamma is the paper's, 0.08 sqrt(entries), for samples of `entries` numbers.
+def objective_of(name: str) -> Objective:
+    """The objective of a name of LOSSES; "pm" is l2 for half the steps, then proximal matching with gamma in
+    proportion to the noise, down to 0.8 of its norm (the paper's ratio at its stronger noise).
     """
     if name == "pm":
-        return staged(proximal_matching_stages(l2, share=0.5, smallest=0.08, entries=entries))
+        return staged(noise_matching_stages(l2, share=0.5, factor=0.8))
     return regression({"l1": l1, "l2": l2}[name])

@@ -111,7 +111,7 @@ class LPN(nn.Module):
         return square * (share * squares + (1 - share) * phi)
 
     def value(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """R_sigma(x), shape (B,), by inverting f; ConvergenceError when that misses its tolerance."""
+        """R_sigma(x), shape (B,), by inverting f; NotConvergedError when that misses its tolerance."""
         from priors.potential import read_value
 
         return read_value(

@@ -163,7 +163,7 @@ class Denoising:
 
     def objective(self) -> Objective:
         """The loss of network(noisy, sigma) against the clean patch."""
-        return objective_of(self.loss, entries=(3 if self.color else 1) * self.patch**2)
+        return objective_of(self.loss)
 
     def batches(self, pictures: Pictures) -> NoisyPatches:
         """(noisy, clean, sigma)."""

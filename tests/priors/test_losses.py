@@ -3,7 +3,17 @@ import math
 import pytest
 import torch
 
-from priors.losses import ProximalMatching, l1, l2, proximal_matching_stages, regression, staged
+from priors.losses import (
+    NoiseMatching,
+    ProximalMatching,
+    l1,
+    l2,
+    noise_matching_stages,
+    objective_of,
+    proximal_matching_stages,
+    regression,
+    staged,
+)
 
 
 def test_proximal_matching_is_the_formula_sample_by_sample():
@@ -67,3 +77,51 @@ def test_regression_passes_the_noise_level():
     batch = torch.ones(2, 1), torch.zeros(2, 1), torch.tensor([0.1, 0.2])
     regression(l2)(lambda y, sigma: seen.append(sigma) or y, batch, 0.0)
     assert seen[0] is batch[2]
+
+
+def test_noise_matching_is_proximal_matching_with_a_gamma_a_sample():
+    a, b = torch.rand(2, 3, 1, 4, 5, dtype=torch.float64)
+    levels = torch.tensor([0.0, 0.05, 0.2], dtype=torch.float64)  # the first counts as 1/255
+    gammas = [0.8 * sigma * math.sqrt(20) for sigma in (1 / 255, 0.05, 0.2)]
+    one_by_one = [float(ProximalMatching(g)(a[k : k + 1], b[k : k + 1])) for k, g in enumerate(gammas)]
+    assert float(NoiseMatching(0.8).at(levels)(a, b)) == pytest.approx(sum(one_by_one) / 3, rel=1e-12)
+
+
+def _pulls(loss, levels):
+    """How strongly each sample is pulled to its target, beside its pull where it is met almost, for estimates
+    that are no better than the noisy picture.
+    """
+    torch.manual_seed(0)
+    clean, noise = torch.rand(len(levels), 1, 8, 8), torch.randn(len(levels), 1, 8, 8)
+    sizes = []
+    for size in (1.0, 1e-3):
+        noisy = clean + size * levels.view(-1, 1, 1, 1) * noise
+        noisy.requires_grad_()
+        loss(noisy, clean).backward()
+        sizes.append(noisy.grad.flatten(1).norm(dim=1) / size)
+    return sizes[0] / sizes[1]
+
+
+def test_noise_matching_is_flat_at_no_level():
+    levels = torch.tensor([5.0, 25.0, 55.0]) / 255
+    pulls = _pulls(NoiseMatching(0.8).at(levels), levels)
+    assert bool((pulls > 0.1).all())
+    assert bool((pulls < 0.5).all())  # and it is not the square: a miss counts less
+    paper = _pulls(ProximalMatching(0.08 * 8), levels)
+    assert float(paper[2]) < 1e-2  # with one gamma for all it is flat for strong noise
+    assert float(paper[0]) > 0.9  # and the square for weak
+
+
+def test_pm_follows_the_noise_after_half_the_steps():
+    assert [loss.factor for _, loss in noise_matching_stages(l1, share=0.2, factor=1.0)[1:]] == [8, 4, 2, 1]
+    clean, noisy = torch.zeros(2, 4), torch.tensor([[0.1] * 4, [0.2] * 4])
+    batch = noisy, clean, torch.tensor([0.1, 0.2])
+    first, last = (float(objective_of("pm")(lambda y, sigma: y, batch, part)) for part in (0.2, 0.99))
+    assert first == pytest.approx(float(l2(noisy, clean)))
+    assert last == pytest.approx(1 - math.exp(-1 / 0.64), rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.0, math.nan])
+def test_impossible_factor(factor):
+    with pytest.raises(ValueError, match="give a positive number, about 1"):
+        NoiseMatching(factor)
