@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -59,7 +60,16 @@ class Result:
 
 
 def relative_change(new: Tensor, old: Tensor) -> float:
-    """|new - old| / |new| over the whole batch; 0 when both are 0. Outside any graph of gradients."""
+    """|new - old| / |new| over the whole batch, outside any graph of gradients.
+
+    0 when both are 0, NaN when |new| is not finite, even where every pixel still is.
+
+    >>> import torch
+    >>> relative_change(torch.tensor([2.0]), torch.tensor([1.0]))
+    0.5
+    """
     new, old = new.detach(), old.detach()
     size, change = float(new.norm()), float((new - old).norm())
+    if not math.isfinite(size):
+        return math.nan  # a finite change over an infinite size would look like convergence
     return change / size if size > 0 else change

@@ -15,6 +15,7 @@ _HOME = {
     "LeastSquares": "fidelity",
     "PoissonKL": "fidelity",
     "Huber": "fidelity",
+    "LeastAbsolute": "fidelity",
     "estimate_sigma": "noise_level",
     "psnr": "metrics",
     "ssim": "metrics",

@@ -44,7 +44,7 @@ def _no_prox(term: Any) -> NoReturn:
     name = type(term).__name__
     message = (
         f"{name} has no closed-form prox through {type(term.op).__name__}: use a solver that splits A x off "
-        f"({name}.prox_at), or one that takes gradients."
+        f"({name}.prox_at), or wrap it in algorithms.CheckedProx, which solves for it to a tolerance."
     )
     raise NotImplementedError(message)
 
@@ -157,6 +157,43 @@ class PoissonKL:
         root = (half.square() + g * self.y).sqrt()
         small = g * self.y / (root - half).clamp_min(torch.finfo(z.dtype).tiny)
         return _keep(torch.where(half > 0, half + root, small), z, self.op)
+
+
+@dataclass(frozen=True, eq=False)
+class LeastAbsolute:
+    """f(x) = |A x - y|_1, the negative log-likelihood of Laplacian noise times its scale.
+
+    It ignores impulses. No gradient: it has a kink wherever a pixel is fitted, and there are many of those.
+
+    >>> f = LeastAbsolute(Identity((1, 1, 2)), torch.tensor([[[[1.0, 0.2]]]]))
+    >>> f.value(torch.zeros(1, 1, 1, 2)), f.prox(torch.zeros(1, 1, 1, 2), gamma=0.5)
+    (tensor([1.2000]), tensor([[[[0.5000, 0.2000]]]]))
+    """
+
+    op: Any
+    y: Tensor
+    is_convex: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _bind(self)
+
+    def value(self, x: Tensor) -> Tensor:
+        """f(x) of each sample, (B,)."""
+        return self.value_at(self.op.A(x))
+
+    def prox(self, z: Tensor, *, gamma: Tensor | float) -> Tensor:
+        """prox_at for the Identity; NotImplementedError through a blur, where no closed form exists."""
+        return self.prox_at(z, gamma) if isinstance(self.op, Identity) else _no_prox(self)
+
+    def value_at(self, u: Tensor) -> Tensor:
+        """|u - y|_1 of each sample, (B,)."""
+        return _sum((u - self.y).abs(), self.op)
+
+    def prox_at(self, z: Tensor, gamma: Tensor | float) -> Tensor:
+        """z moved towards y by gamma, and not beyond it."""
+        gamma = column(gamma, z)
+        far = z - self.y
+        return _keep(self.y + far.sign() * (far.abs() - gamma).clamp_min(0), z, self.op)
 
 
 @dataclass(frozen=True, eq=False)

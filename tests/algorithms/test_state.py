@@ -53,3 +53,8 @@ def test_require_raises_with_what_happened_and_what_to_try(status, advice):
 def test_results_are_frozen():
     with pytest.raises(AttributeError, match="n_iter"):
         result(Status.converged).n_iter = 3
+
+
+def test_a_norm_that_overflows_is_no_convergence():
+    huge = torch.full((2,), 1e200, dtype=torch.float64)
+    assert math.isnan(relative_change(huge, torch.zeros_like(huge)))
