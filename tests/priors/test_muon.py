@@ -6,7 +6,7 @@ import torch
 from priors.checkpoint import build
 from priors.denoiser import DenoiserConfig
 from priors.losses import l2, regression
-from priors.muon import MOMENTUM, RATIO, Muon, is_matrix, orthogonalised
+from priors.muon import DECAY, MOMENTUM, RATIO, Muon, is_matrix, orthogonalised
 from priors.train import Learner, Plan, training
 
 PLAN = Plan(steps=8, rate=1e-3, warmup=2, ema=0.9, optimizer="muon")
@@ -38,9 +38,10 @@ def test_a_matrix_steps_by_its_orthogonal_factor():
     weight = torch.nn.Parameter(torch.randn(12, 8, 3, 3, generator=torch.Generator().manual_seed(2)))
     start, slope = weight.detach().clone(), torch.randn(12, 8, 3, 3)
     weight.grad = slope.clone()
-    Muon([weight], lr=0.1).step()
-    step = (start - weight.detach()).flatten(1) / (0.1 * RATIO)
-    assert torch.allclose(step, orthogonalised((slope + MOMENTUM * slope).flatten(1)), atol=1e-5)
+    Muon([weight], lr=0.01).step()
+    step = (start - weight.detach()).flatten(1) / (0.01 * RATIO)
+    expected = orthogonalised((slope + MOMENTUM * slope).flatten(1)) + DECAY * start.flatten(1)
+    assert torch.allclose(step, expected, atol=1e-5)
 
 
 def test_other_weights_step_as_torch_adam():
