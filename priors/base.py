@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from priors.checkpoint import load_network
+from priors.claims import Claims, claims_of
 from priors.precision import check_precision
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -120,6 +122,7 @@ class Fixed(nn.Module):
         self.network: Any = network
         self.sigma, self.gamma = sigma, gamma
         self.explicit_prior = hasattr(network, "value")
+        self._twin: list[Any] = []  # the network in float64, once its value was asked for; not a submodule
 
     def prox(self, x: Tensor, sigma: float | Tensor | None = None, *, gamma: float | Tensor) -> Tensor:
         """f(x, sigma) at the bound level; raises ValueError at any other gamma."""
@@ -131,6 +134,30 @@ class Fixed(nn.Module):
             )
             raise ValueError(message)
         return self.network(x, self.sigma)
+
+    @property
+    def fixed_gamma(self) -> float:
+        """The only gamma there is: a solver that wants to try other steps must not take this prior."""
+        return self.gamma
+
+    @property
+    def claims(self) -> Claims:
+        """What the network claims of itself."""
+        return claims_of(self.network)
+
+    @torch.no_grad()
+    def value_at_output(self, z: Tensor, x: Tensor) -> Tensor:
+        """R(x) for x = prox(z), (B,) in float64, without inversion; needs the network's `potential` psi.
+
+        gamma R(x) = <z, x> - |x|^2 / 2 - psi(z), psi read in float64: an error e of x as f(z), such as
+        rounding, changes that by less than |e|^2 / (2 a), a the convexity of psi (see `priors.potential`).
+        """
+        if not self._twin:
+            twin = copy.deepcopy(self.network)
+            self._twin.append(twin.double() if hasattr(twin, "double") else twin)
+        z, x = z.double(), x.double()
+        value: Tensor = (z * x - x.square() / 2).flatten(1).sum(1) - self._twin[0].potential(z, self.sigma)
+        return value / self.gamma
 
     def value(self, x: Tensor) -> Tensor:
         """R(x), shape (B,); raises NotImplementedError where the network has no readable R."""

@@ -52,19 +52,24 @@ class GradientStep(nn.Module):
         return x - self.grad(x, sigma)
 
     def value(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """g(x), shape (B,)."""
+        """g(x), shape (B,), summed in float64."""
         _check_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
-            return (x - self.inner(x, sigma)).square().flatten(1).sum(1) / 2
+            return (x - self.inner(x, sigma)).square().flatten(1).sum(1, dtype=torch.float64) / 2
 
     def grad(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """The gradient of g at x, itself differentiable where gradients are wanted."""
+        return self.value_and_grad(x, sigma)[1]
+
+    def value_and_grad(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        """g(x), detached, and its gradient, from one pass."""
         weights = any(p.requires_grad for p in self.parameters())
         wanted = torch.is_grad_enabled() and (x.requires_grad or weights)
         with torch.enable_grad():
             point = x if wanted and x.requires_grad else x.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.value(point, sigma).sum(), point, create_graph=wanted)
-        return slope
+            value = self.value(point, sigma)
+            (slope,) = torch.autograd.grad(value.sum(), point, create_graph=wanted)
+        return value.detach(), slope
 
     def lipschitz_estimate(
         self, x: Tensor, sigma: float | Tensor, *, seed: int, rtol: float, max_iter: int
