@@ -23,6 +23,7 @@ from algorithms.examination import (
     balance,
     cancelling,
     convex_part,
+    curvature_condition,
     fixed_point,
     step_condition,
 )
@@ -36,7 +37,7 @@ BOUNDED = Theorem(
 )
 SMOOTH = Theorem(
     "the objective never rises, its gradient tends to 0, and every limit of the iterates is a critical point",
-    "Beck 2017, theorem 10.15, with a proven bound of the prior's curvature",
+    "Beck 2017, theorem 10.15, with a proven bound of the curvature",
 )
 
 
@@ -71,8 +72,10 @@ class DescentExam:
         hypotheses = [] if self.simple is None else [convex_part(self.simple)]
         if self.backtracking:
             explicit = prior_conditions(self.smooth, x)
-            hypotheses += [*explicit, self._audit(), self.course.bounded()]
-            return certify(BOUNDED if explicit else None, hypotheses, self._measured())
+            bound = curvature_condition(self.smooth)
+            hypotheses += [*explicit, self._audit(), bound or self.course.bounded()]
+            theorem = (BOUNDED if bound is None else SMOOTH) if explicit else None
+            return certify(theorem, hypotheses, self._measured())
         hypotheses += [step_condition(self.smooth, self.step), self._audit()]
         return certify(SMOOTH, hypotheses, self._measured())
 

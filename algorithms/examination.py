@@ -72,6 +72,15 @@ def step_condition(f: Any, step: float) -> Condition:
     return at_most(claim, step * bound, 1.0, detail="step L, L from the proven norm bound", kind=PROVEN)
 
 
+def curvature_condition(smooth: Any) -> Condition | None:
+    """That the gradient of an explicit prior is Lipschitz everywhere, so that backtracking ends; or None."""
+    try:
+        bound = smooth.lipschitz()
+    except (AttributeError, TypeError, NotImplementedError):
+        return None
+    return Condition("the prior's gradient is Lipschitz", PROVEN, "its constant, at every picture", bound)
+
+
 def fixed_point(moved: Tensor, x: Tensor) -> Condition:
     """|T(x) - x| / |x| for a step T, computed anew from the result."""
     return Condition("fixed-point residual", OBSERVED, "|T(x) - x| / |x|", relative_change(moved, x))

@@ -1,0 +1,145 @@
+"""Method "certified" with a small random network of each kind, all of which satisfy their theorem."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from imaging.blur import CircularBlur, WindowedBlur
+from imaging.masks import Masked
+from imaging.sampling import Downsample
+from priors import LPN, Denoiser, DenoiserConfig, GradientStep, LPNConfig, Ridge, RidgeConfig
+from proxlab.denoising import Prior
+from proxlab.errors import UsageError
+from proxlab.methods.base import Noise, Task
+from proxlab.methods.certified import METHOD, SETTINGS, family
+
+
+def gradient_step(channels=1):
+    torch.manual_seed(1)
+    return GradientStep(DenoiserConfig(channels=channels, widths=(4, 8), blocks=(1, 1)))
+
+
+def ridge(channels=1):
+    torch.manual_seed(2)
+    return Ridge(RidgeConfig(channels=channels, filters=2, widths=(), kernels=(3,)))
+
+
+def lpn(channels=1):
+    torch.manual_seed(3)
+    return LPN(LPNConfig(channels=channels, side=3))
+
+
+KINDS = {"gradient-step": gradient_step, "curved": ridge, "proximal": lpn}
+
+
+def task_of(op, network, *, channels=1, **changes):
+    x = op.embed(
+        torch.rand(1, *op.data_size, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    )
+    y = op.A(x) + 0.02 * torch.randn(1, *op.data_size, generator=torch.Generator().manual_seed(8)).double()
+    prior = Prior(network.double().requires_grad_(False), "small", None, channels)
+    task = Task(op, y, 0.02, "given", Noise("gaussian"), None, 8, prior, 0, lambda step: None)
+    return replace(task, **changes)
+
+
+def operators(psf, channels=1):
+    shape = (channels, 12, 10)
+    seen = (torch.arange(120).reshape(1, 12, 10) % 7 > 0).expand(shape)[None]
+    return {
+        "circular": CircularBlur(psf, shape),
+        "unknown": WindowedBlur(psf, shape),
+        "masked": Masked(WindowedBlur(psf, shape), seen),
+        "twice": Downsample(CircularBlur(psf, shape), 2),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("border", ["circular", "unknown", "masked", "twice"])
+def test_every_kind_is_certified_on_every_operator(psf, kind, border):
+    op = operators(psf)[border]
+    task = task_of(op, KINDS[kind]())
+    out = METHOD.run(task)
+    kinds = [c["kind"] for c in out.certificate["conditions"]]
+    assert "violated" not in kinds and not out.warnings, out.certificate
+    assert out.certificate["verdict"].startswith("proven (")
+    assert out.x.shape == (1, *op.img_size) and out.x.dtype == torch.float64
+    assert len(out.objective) == out.num_iter and out.objective[-1] < out.objective[0]
+    assert out.details["prior_kind"] == kind
+    assert out.lam_rule == f"{SETTINGS[kind].weight:g} sigma^2"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trained_on", [1, 3])
+def test_colour_by_a_colour_prior_or_channel_by_channel(psf, kind, trained_on):
+    op = operators(psf, 3)["unknown"]
+    out = METHOD.run(task_of(op, KINDS[kind](trained_on), channels=trained_on, num_iter=4))
+    assert out.certificate["verdict"].startswith("proven ("), out.certificate
+    assert out.x.shape[1] == 3
+
+
+def test_channels_alone_are_the_grey_runs(psf):
+    op = operators(psf, 3)["circular"]
+    task = task_of(op, lpn(), num_iter=5)
+    out = METHOD.run(task)
+    grey = CircularBlur(psf, (1, 12, 10))
+    alone = [METHOD.run(replace(task, op=grey, y=task.y[:, c : c + 1])) for c in range(3)]
+    total = np.sum([one.objective[0] for one in alone])
+    assert out.objective[0] == pytest.approx(total, rel=1e-9)  # later ones share the momentum's decisions
+
+
+def test_a_single_precision_network_runs_in_single_precision(psf):
+    op = operators(psf)["unknown"]
+    task = task_of(op, ridge())
+    single = ridge().float().requires_grad_(False)
+    out = METHOD.run(replace(task, prior=Prior(single, "small", None, 1)))
+    assert out.x.dtype == torch.float64
+    assert not any(c["kind"] == "violated" for c in out.certificate["conditions"]), out.certificate
+    assert float((out.x - METHOD.run(task).x).abs().max()) < 1e-3
+
+
+def test_a_larger_lam_fits_the_data_less(psf):
+    op = operators(psf)["unknown"]
+    for make in KINDS.values():
+        task = task_of(op, make(), num_iter=30)
+        small, large = (METHOD.run(replace(task, lam=lam)) for lam in (1e-4, 1e-2))
+        assert small.lam_rule == "given" and small.residual < large.residual
+
+
+def test_a_plain_denoiser_is_refused_with_what_would_do(psf):
+    net = Denoiser(DenoiserConfig(widths=(4, 8), blocks=(1, 1)))
+    with pytest.raises(
+        UsageError, match="the prior Denoiser has neither a value with a gradient nor a claim"
+    ):
+        METHOD.run(task_of(operators(psf)["unknown"], net))
+    with pytest.raises(UsageError, match=r"small is for 3 channels, the picture has 1.*use a grey one"):
+        METHOD.run(task_of(operators(psf)["unknown"], ridge(3), channels=3))
+
+
+def test_a_value_that_does_not_belong_to_its_prox_is_reported(psf):
+    class Impostor(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net, self.claims = net, net.claims
+
+        def forward(self, x, sigma):
+            out = self.net(x, sigma)
+            return out + 0.3 * (out - out.roll(1, -1))
+
+        def potential(self, x, sigma):
+            return self.net.potential(x, sigma)
+
+    net = Impostor(lpn())
+    assert family(net) == "proximal"
+    out = METHOD.run(task_of(operators(psf)["unknown"], net))
+    assert out.certificate["verdict"].startswith("no guarantee")
+    assert out.warnings[0].startswith("the certificate does not hold: no guarantee")
+
+
+def test_progress_is_told_with_the_objective(psf):
+    seen = []
+    task = task_of(operators(psf)["circular"], ridge(), num_iter=3)
+    out = METHOD.run(replace(task, report=seen.append))
+    assert [p.iteration for p in seen] == [1, 2, 3]
+    assert [p.cost for p in seen] == list(out.objective)
