@@ -45,10 +45,11 @@ class _Interpolate(torch.autograd.Function):
 def _by_slopes(g: Tensor, t: Tensor, place: Tensor, count: int, step: float) -> Tensor:
     """The derivatives (B, C, count) of sum(g S(t)) by the slopes, sums over the pixels (B, C, N)."""
     if t.device.type != "cpu":  # no race of atomic additions: S = sum of slopes times differences of clamps
-        sums = [(g * t.clamp(-step * k, step * k)).sum(2) for k in range(1, count)]
-        return torch.stack([torch.zeros_like(sums[0]), *sums, (g * t).sum(2)], 2).diff(dim=2)
-    none = t.new_zeros(*t.shape[:2], 2 * count)
-    plain, moment = none.scatter_add(2, place, g), none.scatter_add(2, place, g * t)
+        inner = [(g * t.clamp(-step * k, step * k)).sum(2) for k in range(count)]
+        return torch.stack([*inner, (g * t).sum(2)], 2).diff(dim=2)
+    both = torch.complex(g, g * t)  # one walk for two sums
+    sums = torch.view_as_real(both.new_zeros(*t.shape[:2], 2 * count).scatter_add_(2, place, both))
+    plain, moment = sums.unbind(3)
     total = plain[..., count:] - plain[..., :count].flip(2)
     inside = moment[..., count:] + moment[..., :count].flip(2)
     above = total.flip(2).cumsum(2).flip(2) - total  # an interval fully passed has added its width
