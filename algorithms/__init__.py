@@ -44,6 +44,15 @@ _HOME = {
     "local_lipschitz": "lipschitz",
     "jacobian_norm": "lipschitz",
     "detail_bounds": "details",
+    "cgls": "krylov",
+    "Stabilised": "stabilize",
+    "Untouched": "stabilize",
+    "GaussianFilter": "stabilize",
+    "ConjugateGradients": "stabilize",
+    "Quadratic": "stabilize",
+    "Variation": "stabilize",
+    "Denoise": "stabilize",
+    "noise_gain": "stabilize",
 }
 __all__ = sorted(_HOME)
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

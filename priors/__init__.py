@@ -29,6 +29,8 @@ _HOME = {
     "load_network": "checkpoint",
     "save_network": "checkpoint",
     "store_half": "checkpoint",
+    "Deblurring": "deblurring",
+    "chain_of": "deblurring",
 }
 __all__ = sorted(_HOME)
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -101,7 +101,8 @@ def load_network(path: str | Path) -> nn.Module:
     """Rebuild the network of a file written by `save_network`: on the CPU, float32, in evaluation mode,
     frozen.
 
-    Nothing is unpickled. Raises FileNotFoundError, or CheckpointError for a truncated or foreign file.
+    Its attribute `card` is what `read_provenance` says. Nothing is unpickled. Raises FileNotFoundError, or
+    CheckpointError for a truncated or foreign file.
     """
     tensors, metadata = load_tensors(path, NETWORK)
     try:
@@ -113,17 +114,19 @@ def load_network(path: str | Path) -> nn.Module:
             f"{str(path)!r} does not fit the network it names: it is of another version, or edited ({error})."
         )
         raise CheckpointError(message) from error
+    network.card = _card(metadata)  # type: ignore[assignment]
     return network.eval().requires_grad_(False)
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """What a checkpoint says about itself: kind, configuration, data, seed, steps, versions, metrics."""
     _, metadata = load_tensors(path, NETWORK, only_metadata=True)
-    return {
-        "kind": metadata["kind"],
-        "config": json.loads(metadata["config"]),
-        **json.loads(metadata["provenance"]),
-    }
+    return _card(metadata)
+
+
+def _card(metadata: Mapping[str, str]) -> dict[str, Any]:
+    config, provenance = (json.loads(metadata[name]) for name in ("config", "provenance"))
+    return {"kind": metadata["kind"], "config": config, **provenance}
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

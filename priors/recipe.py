@@ -19,6 +19,7 @@ from priors.precision import PRECISIONS
 LEVELS = (15 / 255, 25 / 255, 50 / 255)
 VALIDATION_SEED = 20231  # fixed, so that the curves of different trainings compare
 RECIPES = {
+    "deblur": "priors.deblurring:Deblurring",
     "denoiser": "priors.recipe:Denoising",
     "gradient-step": "priors.recipe:Denoising",
     "lpn": "priors.recipe:Denoising",

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from proxlab.blur_recipe import FLAGS, deblur_recipe
 from proxlab.errors import UsageError
 
 if TYPE_CHECKING:
     from priors.recipe import Recipe
 
 TOP_SIGMA = 55 / 255  # a little above the strongest noise of the benchmarks, which then is no border case
-SPECIAL = {"loss": "--loss"}  # options that not every kind has: name among the arguments -> flag
+SPECIAL = {"loss": "--loss", **FLAGS}  # options that not every kind has: name among the arguments -> flag
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def prior_recipe(args: Namespace) -> Recipe:
 
 _PRIOR = Kind(prior_recipe, frozenset({"loss"}))
 KINDS: dict[str, Kind] = {
+    "deblur": Kind(deblur_recipe, frozenset({"loss", *FLAGS})),
     "denoiser": _PRIOR,
     "gradient-step": _PRIOR,
     "lpn": _PRIOR,
@@ -59,6 +61,13 @@ def recipe_of(args: Namespace) -> Recipe:
             message = f"a training of {args.kind!r} has no {flag}: it belongs to {having}."
             raise UsageError(message)
     return kind.recipe(args)
+
+
+def optimizer_of(recipe: Any) -> str:
+    """How the gradients of a training become steps: what its network says, else Adam."""
+    from priors.checkpoint import network_class
+
+    return str(getattr(network_class(getattr(recipe, "arch", recipe.kind)), "optimizer", "adam"))
 
 
 def precision_of(recipe: Any, asked: str, device: str) -> str:

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxlab.blur_recipe import LOSSES, add_deblur_options
 from proxlab.cli.parser import add_output_flags
 from proxlab.errors import ConvergenceError, InputError, UsageError
-from proxlab.recipes import KINDS, TOP_SIGMA, precision_of, recipe_of
+from proxlab.recipes import KINDS, TOP_SIGMA, optimizer_of, precision_of, recipe_of
 
 if TYPE_CHECKING:
     from priors.recipe import Recipe
@@ -44,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--patch", type=_count, help="side of a patch in pixels [64]")
     add("--lr", type=_positive, help="highest learning rate [0.001; ridge 0.01]")
     add("--hold", type=int, help="steps at the highest rate before its cosine decay begins [0]")
-    add("--loss", choices=["l1", "l2", "pm"], help="loss; pm is proximal matching after l2 [l1]")
+    add("--loss", choices=["l1", "l2", "pm", *LOSSES], help="loss; pm: proximal matching [l1; deblur ln-mse]")
     add("--optimizer", choices=["adam", "muon"], help="how gradients become steps [muon for convolutions]")
     add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
     add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
@@ -56,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=["auto", "bf16", "fp32"], help="arithmetic of the convolutions [auto]")
     add("--device", help="cpu, cuda, cuda:1, ... [cpu]")
     add("--config", metavar="FILE", help="JSON file with any of these options; the command line wins")
+    add_deblur_options(parser, _levels)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,6 +136,7 @@ def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:
         period=args.validate_every or 0,
         hold=args.hold or 0,
         precision=precision_of(recipe, args.precision or "auto", device),
+        optimizer=args.optimizer or optimizer_of(recipe),
     )
     return recipe, plan
 

@@ -16,6 +16,7 @@ METHODS = {
     "tikhonov": "proxlab.methods.tikhonov",
     "tv": "proxlab.methods.tv",
     "richardson-lucy": "proxlab.methods.richardson_lucy",
+    "stnn": "proxlab.methods.stnn",
 }
 
 
