@@ -24,6 +24,7 @@ RECIPES = {
     "gradient-step": "priors.recipe:Denoising",
     "lpn": "priors.recipe:Denoising",
     "ridge": "priors.recipe:Denoising",
+    "unrolled": "priors.nonblind:NonBlind",
 }
 
 

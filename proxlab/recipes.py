@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from priors.recipe import Recipe
 
 TOP_SIGMA = 55 / 255  # a little above the strongest noise of the benchmarks, which then is no border case
-SPECIAL = {"loss": "--loss", **FLAGS}  # options that not every kind has: name among the arguments -> flag
+UNROLLED_SIGMA = 15 / 255
+# Options that not every kind has: name among the arguments -> flag.
+SPECIAL = {"loss": "--loss", "reach": "--reach", "checkpointing": "--checkpointing", **FLAGS}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,26 @@ def prior_recipe(args: Namespace) -> Recipe:
     )
 
 
+def unrolled_recipe(args: Namespace) -> Recipe:
+    """Random blur -> sharp."""
+    from priors.nonblind import NonBlind
+
+    sigma = args.sigma or (0.0, UNROLLED_SIGMA)
+    inner = {"network": {"channels": 3 if args.color else 1}}
+    return NonBlind(
+        kind=args.kind,
+        config={**inner, "sigma": sigma, **(args.net or {})},
+        loss=args.loss or "l1",
+        color=bool(args.color),
+        sigma=sigma,
+        reach=args.reach or 27,
+        batch=args.batch or 2,
+        patch=args.patch or 96,
+        seed=args.seed or 0,
+        checkpointing=bool(args.checkpointing),
+    )
+
+
 _PRIOR = Kind(prior_recipe, frozenset({"loss"}))
 KINDS: dict[str, Kind] = {
     "deblur": Kind(deblur_recipe, frozenset({"loss", *FLAGS})),
@@ -49,6 +71,7 @@ KINDS: dict[str, Kind] = {
     "gradient-step": _PRIOR,
     "lpn": _PRIOR,
     "ridge": _PRIOR,
+    "unrolled": Kind(unrolled_recipe, frozenset({"loss", "reach", "checkpointing"})),
 }
 
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from proxlab.blur_recipe import LOSSES, add_deblur_options
 from proxlab.cli.parser import add_output_flags
 from proxlab.errors import ConvergenceError, InputError, UsageError
-from proxlab.recipes import KINDS, TOP_SIGMA, optimizer_of, precision_of, recipe_of
+from proxlab.recipes import KINDS, TOP_SIGMA, UNROLLED_SIGMA, optimizer_of, precision_of, recipe_of
 
 if TYPE_CHECKING:
     from priors.recipe import Recipe
     from priors.session import Places, Session
     from priors.train import Plan
+
+SIGMAS = f"noise levels, of the data range [0:{TOP_SIGMA:.4f}; unrolled 0:{UNROLLED_SIGMA:.4f}]"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,15 +40,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--val", nargs="+", metavar="DIR", help="folders of validation pictures [some of --images]")
     add("--out", metavar="FILE", help="the .safetensors file to write (needed)")
     add("--color", action="store_true", default=None, help="train on colour [grey]")
-    add("--sigma", type=_levels, metavar="A:B", help=f"noise levels, of the data range [0:{TOP_SIGMA:.4f}]")
+    add("--sigma", type=_levels, metavar="A:B", help=SIGMAS)
     add("--steps", type=_count, help="how many steps")
     add("--minutes", type=_positive, help="how many minutes; turned into steps once, by measuring")
-    add("--batch", type=_count, help="patches a step, over all processes [16]")
-    add("--patch", type=_count, help="side of a patch in pixels [64]")
-    add("--lr", type=_positive, help="highest learning rate [0.001; ridge 0.01]")
+    add("--batch", type=_count, help="patches a step, over all processes [16; unrolled 2]")
+    add("--patch", type=_count, help="side of a patch in pixels [64; unrolled 96]")
+    add("--lr", type=_positive, help="highest learning rate [0.001; ridge 0.01; unrolled 0.0001]")
     add("--hold", type=int, help="steps at the highest rate before its cosine decay begins [0]")
     add("--loss", choices=["l1", "l2", "pm", *LOSSES], help="loss; pm: proximal matching [l1; deblur ln-mse]")
     add("--optimizer", choices=["adam", "muon"], help="how gradients become steps [muon for convolutions]")
+    add("--reach", type=_count, help="unrolled: greatest side of the random psfs in pixels, odd [27]")
+    add("--checkpointing", action="store_true", default=None, help="unrolled: a third slower, little memory")
     add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
     add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
     add("--validate-every", type=_count, metavar="N", help="steps between validations [a sixtieth of all]")

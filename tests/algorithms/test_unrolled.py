@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from algorithms.driver import last
-from algorithms.filled import cheap_data_term
+from algorithms.pnp import data_term
 from algorithms.proximal import pgd
 from algorithms.splitting import admm, hqs
 from algorithms.unrolled import STEPS, AtPair, Schedule, Unrolled, unroll
@@ -28,10 +28,10 @@ class Smooth(nn.Module):
         return x - level * torch.tanh(self.conv(x))
 
 
-def problem(psf, border):
+def problem(psf, border, family="hqs"):
     y = torch.rand(2, 1, 9, 8, dtype=torch.float64)
     op = CircularBlur(psf, (1, 9, 8)) if border == "circular" else WindowedBlur(psf, (1, 9, 8))
-    return op, y, cheap_data_term(op, y, rounds=2)
+    return op, y, LeastSquares(op, y) if family == "pgd" else data_term(op, y, steps=2)
 
 
 def schedule(n, *, gamma=True):
@@ -50,7 +50,7 @@ def solver(family, f, denoise, pair, x0):
 @pytest.mark.parametrize(("family", "border"), CASES)
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_equals_the_solver_at_equal_parameters(psf, family, border, checkpointing):
-    op, y, f = problem(psf, border)
+    op, y, f = problem(psf, border, family)
     denoise, pair, x0 = Smooth(), (0.1, 0.7), op.embed(y)
     run = unroll(f, denoise, [pair] * 4, x0=x0, step=STEPS[family], checkpointing=checkpointing)
     state = last(solver(family, f, denoise, pair, x0), 4)
@@ -74,7 +74,7 @@ def test_going_on_from_a_state_equals_not_stopping(psf):
 
 def test_a_prox_with_a_value_keeps_its_solution(gentle):
     """Around an exact prox, many unrolled steps end where the solver of the convex problem does."""
-    _, y, f = problem(gentle, "circular")
+    _, y, f = problem(gentle, "circular", "pgd")
     g = L1(0.01)
     run = unroll(f, lambda x, sigma: g.prox(x, gamma=1.0), [(0.0, 1.0)] * 500, x0=y, step=STEPS["pgd"])
     torch.testing.assert_close(run.x, last(admm(f, g, gamma=9.0, x0=y), 200).x, atol=1e-3, rtol=0)
@@ -97,7 +97,7 @@ def loss_of(net, op, y, f):
 
 @pytest.mark.parametrize(("family", "border"), CASES)
 def test_gradients_against_finite_differences(psf, family, border):
-    op, y, f = problem(psf, border)
+    op, y, f = problem(psf, border, family)
     net = network(family)
     loss_of(net, op, y, f).backward()
     parameters = dict(net.named_parameters())
@@ -117,7 +117,7 @@ def test_gradients_against_finite_differences(psf, family, border):
 
 @pytest.mark.parametrize(("family", "border"), CASES)
 def test_checkpointing_gives_the_same_gradients(psf, family, border):
-    op, y, f = problem(psf, border)
+    op, y, f = problem(psf, border, family)
     plain, frugal = network(family), network(family, checkpointing=True)
     losses = [loss_of(net, op, y, f) for net in (plain, frugal)]
     assert torch.equal(*losses)
