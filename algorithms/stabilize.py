@@ -94,7 +94,7 @@ class GaussianFilter:
 
 @dataclass(frozen=True)
 class ConjugateGradients:
-    """`n_iter` steps of CGLS from zero on |A x - y|^2 / 2 + lam |x|^2 / 2: stopping early holds noise back."""
+    """`n_iter` steps of CGLS from zero on |A x - y|^2 / 2 + lam |x|^2 / 2: few steps hold noise back."""
 
     lam: float
     n_iter: int
@@ -181,9 +181,9 @@ class Denoise:
         seen, sigma = _observed(op, y), estimate_sigma(y, mask=op.valid)
         known = getattr(getattr(self.denoiser, "config", None), "channels", y.shape[1])
         if known != y.shape[1]:
-            single = seen.reshape(-1, 1, *y.shape[-2:])
-            return embed(op, self.denoiser(single, sigma.repeat_interleave(y.shape[1])).view_as(y))
-        return embed(op, self.denoiser(seen, sigma))
+            seen, sigma = seen.reshape(-1, 1, *y.shape[-2:]), sigma.repeat_interleave(y.shape[1])
+        weight = next(iter(getattr(self.denoiser, "parameters", lambda: ())()), seen)
+        return embed(op, self.denoiser(seen.to(weight), sigma.to(weight)).to(y).view_as(y))
 
     def response(self, op: Any, y: Tensor) -> Tensor | None:
         """None: not linear."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -73,13 +74,18 @@ def preprocess_of(text: str) -> Preprocess:
     except ValueError:
         pass
     if kind == "denoise":
-        from priors.base import load
-
-        return Denoise(load(rest))
+        return Denoise(_denoiser(rest))
     message = (
         f"preprocess is {text!r}: give none, gaussian:WIDTH, cgls:STEPS,LAM, tikhonov, tv or denoise:NAME."
     )
     raise ValueError(message)
+
+
+@cache
+def _denoiser(name: str) -> Any:
+    from priors.base import load
+
+    return load(name)
 
 
 def log_mse(prediction: Tensor, target: Tensor) -> Tensor:

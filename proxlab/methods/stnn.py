@@ -40,8 +40,8 @@ class StabilisedNetwork:
     supports: Supports = ONE_PSF
 
     def memory(self, shape: tuple[int, int, int]) -> int:
-        """Two layers of 128 channels and their continued copies, the widest that ship."""
-        return bytes_of((1, *shape[1:]), 4 * 128)
+        """Two layers of 128 channels and their continued copies; grey networks take channels as a batch."""
+        return bytes_of(shape, 4 * 128)
 
     def run(self, task: Task) -> Outcome:
         """Find the network, hold its psf against the operator's, apply it."""
