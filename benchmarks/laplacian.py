@@ -1,6 +1,6 @@
 """What a training loss estimates: the one-dimensional Laplacian study of learned proximal networks.
 
-    python benchmarks/laplacian.py [--out results/laplacian.csv] [--plot laplacian.png]
+    python benchmarks/laplacian.py [--seeds 0 1 2] [--plot results/laplacian.png]
 
 x ~ Laplace(0, 1), y = x + N(0, 1). A learned proximal operator in one dimension is a non-decreasing function:
 here one of the splines that the networks in `priors.lpn` are made of, with free slopes >= 0 on cells of 0.05.
@@ -30,6 +30,7 @@ from priors.losses import Loss, ProximalMatching, l1, l2
 from priors.spline import monotone, monotone_integral
 
 GRID = np.linspace(-4, 4, 161)
+Row = dict[str, "float | str"]
 Stage = tuple[Loss, float, int]  # loss, learning rate, steps
 PRETRAINING: dict[str, list[Stage]] = {
     "l2": [(l2, 1e-2, 800), (l2, 1e-3, 700)],
@@ -153,36 +154,58 @@ def plot(path: Path, found: dict[str, MonotoneNet]) -> None:
     pyplot.close(figure)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train the three, print and write the table; fails where the soft threshold is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batch", type=int, default=20000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "laplacian.csv")
-    parser.add_argument("--plot", type=Path)
-    args = parser.parse_args(argv)
-    found, rows = {}, []
+def study(batch: int, seed: int) -> tuple[dict[str, MonotoneNet], list[Row]]:
+    """The three networks of one seed, and a row of figures for each."""
+    found: dict[str, MonotoneNet] = {}
+    rows: list[Row] = []
     for name, stages in {**PRETRAINING, "pm": PRETRAINING["l1"] + MATCHING}.items():
         start = time.perf_counter()
-        found[name] = train(MonotoneNet(reach=7.0), stages, args.batch, args.seed)
-        learned, exact = evaluate(found[name], GRID), EXACT[name](GRID)
-        row = {"loss": name, "own_error": np.abs(learned - exact).max()}
+        network = found[name] = train(MonotoneNet(reach=7.0), stages, batch, seed)
+        learned, exact = evaluate(network, GRID), EXACT[name](GRID)
+        row: Row = {"loss": name, "seed": seed, "own_error": np.abs(learned - exact).max()}
         row |= {"soft_error": np.abs(learned - soft_threshold(GRID)).max()}
-        row |= {f"f({y})": evaluate(found[name], np.array([float(y)]))[0] for y in (1, 2, 3)}
+        row |= {f"f({y})": evaluate(network, np.array([float(y)]))[0] for y in (1, 2, 3)}
         row |= {f"exact({y})": EXACT[name](np.array([float(y)]))[0] for y in (1, 2, 3)}
-        row |= {f"R({x})": regulariser(found[name], np.array([float(x)]))[0] for x in (1, 2, 3)}
+        row |= {f"R({x})": regulariser(network, np.array([float(x)]))[0] for x in (1, 2, 3)}
         rows.append(row | {"seconds": time.perf_counter() - start})
-        print("  ".join(f"{k} {v:.3f}" if k != "loss" else f"{v:3}" for k, v in rows[-1].items()), flush=True)
-    nearer = rows[1]["soft_error"] / rows[2]["soft_error"]
-    print(f"proximal matching is {nearer:.2f} times nearer to the soft threshold than l1 (wanted: 3.5).")
+        print("  ".join(f"{k} {cell(v)}" for k, v in rows[-1].items()), flush=True)
+    print(
+        f"proximal matching is {nearer(rows):.2f} times nearer to the soft threshold than l1 (wanted: 3.5)."
+    )
+    return found, rows
+
+
+def nearer(rows: list[Row]) -> float:
+    """How many times nearer to the soft threshold than l1 proximal matching comes."""
+    far = {str(row["loss"]): float(row["soft_error"]) for row in rows}
+    return far["l1"] / far["pm"]
+
+
+def cell(value: float | str) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the three for every seed, print and write the table; fails where the soft threshold is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--batch", type=int, default=20000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "laplacian.csv")
+    parser.add_argument("--plot", type=Path, help="draw the first seed's functions")
+    args = parser.parse_args(argv)
+    rows: list[Row] = []
+    worst = float("inf")
+    for seed in args.seeds:
+        found, fresh = study(args.batch, seed)
+        rows, worst = rows + fresh, min(worst, nearer(fresh))
+        if args.plot and seed == args.seeds[0]:
+            plot(args.plot, found)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("w", newline="") as stream:
         table = csv.DictWriter(stream, fieldnames=list(rows[0]))
         table.writeheader()
-        table.writerows({k: v if k == "loss" else f"{v:.4f}" for k, v in row.items()} for row in rows)
-    if args.plot:
-        plot(args.plot, found)
-    return 0 if nearer >= 3.5 else 1
+        table.writerows({k: cell(v) for k, v in row.items()} for row in rows)
+    return 0 if worst >= 3.5 else 1
 
 
 if __name__ == "__main__":
