@@ -1,0 +1,189 @@
+"""Plug-and-play: the schedule of levels as data, and data steps that need no inner solver run to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imaging.fft import half_weights, irfft2, power_of, rfft2
+from imaging.linsolve import inner
+from imaging.masks import Identity
+from imaging.operator import Factored, column, factored
+
+Schedule = tuple[tuple[float, float], ...]  # (level for the denoiser, gamma of the data step), a pair a step
+Apply = Callable[[Tensor], Tensor]
+
+
+def geometric(noise: float, *, start: float, n: int, weight: float) -> Schedule:
+    """n pairs (sigma, gamma): sigma falls from start to noise by equal factors, gamma = sigma^2 / (weight
+    noise^2).
+
+    The data step (I + gamma A^T A)^-1 lets through at most noise sqrt(gamma) / 2 = sigma / (2 sqrt(weight))
+    of the noise in the data, reached where |otf|^2 = 1 / gamma: with weight 1/4 that is the level which the
+    denoiser is told, at any smaller weight more. Zhang, Li, Zuo, Zhang, Van Gool and Timofte (2022), who take
+    0.23. Raises ValueError unless noise, start and weight are positive and n at least 1. Where start is below
+    noise, sigma is the noise throughout.
+
+    >>> [(round(s, 3), round(g, 1)) for s, g in geometric(0.01, start=0.16, n=3, weight=0.25)]
+    [(0.16, 1024.0), (0.04, 64.0), (0.01, 4.0)]
+    """
+    if not (noise > 0 and start > 0 and weight > 0 and n >= 1):
+        message = f"noise {noise}, start {start}, weight {weight}, {n} steps: all must be positive."
+        raise ValueError(message)
+    start = max(start, noise)
+    ratio = (noise / start) ** (1 / max(n - 1, 1))
+    levels = [noise] if n == 1 else [start * ratio**k for k in range(n)]
+    return tuple((sigma, sigma**2 / (weight * noise**2)) for sigma in levels)
+
+
+def robust(noise: float, *, start: float, n: int, weight: float, floor: float, margin: float) -> Schedule:
+    """`geometric` for a level that is only an estimate: taken as max(margin noise, floor), margin >= 1.
+
+    A level that is too low costs far more than one that is too high: the data steps then let through more
+    than the denoiser is told of, and each step amplifies what the one before it left.
+
+    >>> robust(0.0, start=0.1, n=1, weight=0.25, floor=0.004, margin=1.1)
+    ((0.004, 4.0),)
+    """
+    if not margin >= 1:
+        message = f"margin is {margin}, wanted 1 or more: it raises an estimate that may be too low."
+        raise ValueError(message)
+    return geometric(max(margin * noise, floor), start=start, n=n, weight=weight)
+
+
+@dataclass(frozen=True, eq=False)
+class ShortLeastSquares:
+    """f(x) = sum w (A x - y)^2 / 2 whose prox is a few conjugate gradients from the point given.
+
+    They end when the relative residual |b - M x| / |b - M z|, M = I + gamma A^T w A, of every sample is at
+    most enough, and after `steps` of them anyway; enough 0 takes them all, and is differentiable. For A = S K
+    (`Factored`: unknown borders, masks, decimation) a step costs two FFTs and what the preconditioner
+    (1 + gamma mean(w S) |otf|^2)^-1 does not undo is what was not seen, so a few suffice between two
+    denoisings; other operators go through A and A^T. Where A^T A is diagonal in frequency and w = 1,
+    `LeastSquares` is exact and faster. weigh, if given, maps A z at the point of the prox to the weights
+    w >= 0 (data-shaped): the inverse variance of counts. The residual that each prox left is appended to
+    `left`, the number of its steps to `taken`.
+
+    >>> from imaging.blur import WindowedBlur
+    >>> op, y = WindowedBlur(torch.ones(1, 1, 3, 3) / 9, (1, 14, 14)), torch.rand(1, 1, 14, 14)
+    >>> f = ShortLeastSquares(op, y, steps=40, enough=1e-6)
+    >>> z = op.embed(y)
+    >>> torch.allclose(f.prox(z, gamma=9.0), op.prox_l2(z, y, 9.0), atol=1e-4)
+    True
+    """
+
+    op: Any
+    y: Tensor
+    steps: int
+    enough: float = 0.0
+    weigh: Apply | None = None
+    left: list[float] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            message = f"steps is {self.steps}, wanted at least 1 step of conjugate gradients."
+            raise ValueError(message)
+        valid = getattr(self.op, "valid", None)
+        if valid is not None:
+            object.__setattr__(self, "y", self.y.masked_fill(~valid, 0))  # NaN there would spread
+
+    def prox(self, z: Tensor, *, gamma: Tensor | float) -> Tensor:
+        """About argmin of gamma f(x) + |x - z|^2 / 2, nearer to it than z in the norm of the problem."""
+        gamma = column(gamma, z)
+        structure = factored(self.op)
+        if structure is None:
+            return self._in_plane(z, gamma)
+        return self._in_frequency(structure, z, gamma)
+
+    def _weights(self, blurred: Tensor) -> Tensor | None:
+        return None if self.weigh is None else self.weigh(blurred)
+
+    def _in_plane(self, z: Tensor, gamma: Tensor | float) -> Tensor:
+        blurred = self.op.A(z)
+        w = self._weights(blurred)
+
+        def misfit(v: Tensor) -> Tensor:
+            return self.op.A_adjoint(v if w is None else w * v)
+
+        r = gamma * misfit(self.y - blurred)
+        mean = 1.0 if w is None else float(w.mean())
+        guess = self.op.precondition(gamma * mean) if hasattr(self.op, "precondition") else None
+        change = self._descend(lambda v: v + gamma * misfit(self.op.A(v)), guess or _same, r, inner)
+        return z + change
+
+    def _in_frequency(self, structure: Factored, z: Tensor, gamma: Tensor | float) -> Tensor:
+        otf, select, scatter = structure
+        size, start = (z.shape[-2], z.shape[-1]), rfft2(z)
+        blurred = select(irfft2(start * otf, size))
+        w = self._weights(blurred)
+        share = scatter(torch.ones_like(blurred) if w is None else w).mean((1, 2, 3), keepdim=True)
+        inverse = 1 / (1 + gamma * share * power_of(otf))
+        into = otf.conj() * gamma
+        counts = half_weights(size[1], z).unsqueeze(-1)
+
+        def back(v: Tensor) -> Tensor:
+            return rfft2(scatter(v if w is None else w * v)).mul_(into)
+
+        def product(u: Tensor, v: Tensor) -> Tensor:
+            return inner(torch.view_as_real(u) * counts, torch.view_as_real(v)).squeeze(-1)
+
+        change = self._descend(
+            lambda v: back(select(irfft2(v * otf, size))).add_(v),
+            lambda r: r * inverse,
+            back(self.y - blurred),
+            product,
+        )
+        return irfft2(start + change, size)
+
+    def _descend(
+        self, apply: Apply, guess: Apply, r: Tensor, product: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """Preconditioned conjugate gradients for apply(x) = r, from 0; a finished sample stands still."""
+        tiny = torch.finfo(r.dtype).tiny
+        first = product(r, r).clamp_min(tiny)
+        x, s = torch.zeros_like(r), guess(r)
+        p, rs = s, product(r, s)
+        for n in range(1, self.steps + 1):
+            q = apply(p)
+            step = torch.where(product(r, r) > self.enough**2 * first, rs / product(p, q).clamp_min(tiny), 0)
+            x, r = x + step * p, r - step * q
+            left = float((product(r, r) / first).detach().max().sqrt())
+            if left <= self.enough or n == self.steps:
+                break
+            s = guess(r)
+            rs, old = product(r, s), rs
+            p = s + (rs / old.clamp_min(tiny)) * p
+        self.left.append(left)
+        self.taken.append(n)
+        return x
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def weights_of_counts(peak: float, sigma: float, *, least: float) -> Apply:
+    """A x -> sigma^2 / variance, the variance of counts / peak being max(A x, least) / peak.
+
+    So least squares with these weights and the noise level sigma is the Gaussian approximation of the Poisson
+    likelihood at the estimate, taken anew at each prox. least > 0 is the brightness below which pixels count
+    no more.
+
+    >>> weights_of_counts(100.0, 0.1, least=0.25)(torch.tensor([1.0, 0.5, 0.0]))
+    tensor([1., 2., 4.])
+    """
+    return lambda blurred: sigma**2 * peak / blurred.clamp_min(least)
+
+
+def data_term(op: Any, y: Tensor, *, steps: int, enough: float = 0.0, weigh: Apply | None = None) -> Any:
+    """Least squares with an exact prox where there is a closed form, otherwise with a short one."""
+    from imaging.fidelity import LeastSquares
+
+    if weigh is None and (getattr(op, "exact_prox", False) or isinstance(op, Identity)):
+        return LeastSquares(op, y)
+    return ShortLeastSquares(op, y, steps, enough, weigh)
