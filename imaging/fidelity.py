@@ -14,8 +14,10 @@ from typing import Any, ClassVar, NoReturn
 import torch
 from torch import Tensor
 
-from imaging.masks import Identity
+from imaging.masks import Identity, Inpainting
 from imaging.operator import LinearOperator, column, norm_bound
+
+POINTWISE = (Identity, Inpainting)  # pixel by pixel: prox_at, which leaves masked pixels alone, is the prox
 
 
 def _bind(term: Any) -> None:
@@ -136,8 +138,8 @@ class PoissonKL:
         return self.op.A_adjoint(self.grad_at(self.op.A(x)))
 
     def prox(self, z: Tensor, *, gamma: Tensor | float) -> Tensor:
-        """prox_at for the Identity; NotImplementedError through a blur, where no closed form exists."""
-        return self.prox_at(z, gamma) if isinstance(self.op, Identity) else _no_prox(self)
+        """prox_at without a blur; NotImplementedError through one, where no closed form exists."""
+        return self.prox_at(z, gamma) if isinstance(self.op, POINTWISE) else _no_prox(self)
 
     def value_at(self, u: Tensor) -> Tensor:
         """peak sum(u - y + y log(y / u)), inf where u < 0, or u = 0 < y."""
@@ -182,8 +184,8 @@ class LeastAbsolute:
         return self.value_at(self.op.A(x))
 
     def prox(self, z: Tensor, *, gamma: Tensor | float) -> Tensor:
-        """prox_at for the Identity; NotImplementedError through a blur, where no closed form exists."""
-        return self.prox_at(z, gamma) if isinstance(self.op, Identity) else _no_prox(self)
+        """prox_at without a blur; NotImplementedError through one, where no closed form exists."""
+        return self.prox_at(z, gamma) if isinstance(self.op, POINTWISE) else _no_prox(self)
 
     def value_at(self, u: Tensor) -> Tensor:
         """|u - y|_1 of each sample, (B,)."""
@@ -226,8 +228,8 @@ class Huber:
         return self.op.A_adjoint(self.grad_at(self.op.A(x)))
 
     def prox(self, z: Tensor, *, gamma: Tensor | float) -> Tensor:
-        """prox_at for the Identity; NotImplementedError through a blur, where no closed form exists."""
-        return self.prox_at(z, gamma) if isinstance(self.op, Identity) else _no_prox(self)
+        """prox_at without a blur; NotImplementedError through one, where no closed form exists."""
+        return self.prox_at(z, gamma) if isinstance(self.op, POINTWISE) else _no_prox(self)
 
     def value_at(self, u: Tensor) -> Tensor:
         """sum h(u - y) of each sample, (B,)."""
