@@ -19,7 +19,6 @@ _HOME = {
     "LinearMap": "splitting",
     "red_gradient": "red",
     "red_fixed_point": "red",
-    "CheckedProx": "inner",
     "proximal_descent": "backtracking",
     "Rule": "backtracking",
     "Certificate": "certificate",

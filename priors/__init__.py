@@ -7,6 +7,8 @@ _HOME = {
     "load": "base",
     "DenoiserPrior": "base",
     "Fixed": "base",
+    "Weighted": "weighted",
+    "PerChannel": "weighted",
     "Denoiser": "denoiser",
     "DenoiserConfig": "denoiser",
     "LPN": "lpn",

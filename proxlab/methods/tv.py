@@ -162,14 +162,20 @@ def certificate(status: str, bound: float) -> dict[str, object]:
     """What the run can claim: the distance to the minimum of a convex objective, if it was measured."""
     if not math.isfinite(bound):
         return {"verdict": "nothing is claimed: the run ended before a bound was measured", "conditions": []}
+    weigh = {
+        "claim": "the objective is at most gap + imbalance |x - minimiser| above its minimum",
+        "kind": "proven",
+        "detail": "convexity, with a dual point in its ball and the force balance",
+    }
     claim = {
-        "claim": f"objective within {bound:.1e} of its minimum, relative",
-        "kind": "proven up to the distance left, taken as 1 % of |x|",
-        "detail": "primal objective, dual point in its ball, force balance",
+        "claim": "that bound, relative to the objective",
+        "kind": "observed",
+        "detail": "with 1 % of |x| as the distance left",
+        "value": bound,
     }
     reached = "a minimiser of a convex objective, to the stated bound"
     short = "on the way to the minimiser of a convex objective, no nearer than the stated bound is claimed"
-    return {"verdict": reached if status == "converged" else short, "conditions": [claim]}
+    return {"verdict": reached if status == "converged" else short, "conditions": [weigh, claim]}
 
 
 METHOD = TotalVariationMethod()
