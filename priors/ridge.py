@@ -17,8 +17,9 @@ from priors.descent import Curvature, accelerated
 from priors.energy import Energy, composed, with_flips
 
 TOL = {torch.float64: 1e-9, torch.float32: 2e-6}  # proven rms distance to the minimiser, pixels on [0, 1]
-TRAINING_TOL = 2e-4  # 74 dB: far below what a training can see
-TRAINING_RTOL = 1e-3  # of the linear solve behind its gradients
+# While training, of the prox and of the linear solve behind its gradients: these are then within 1.2 % of the
+# exact ones, far below what batches differ by.
+TRAINING_TOL, TRAINING_RTOL = 1e-3, 1e-2
 MAX_ITER = 3000
 
 
@@ -35,7 +36,7 @@ class RidgeConfig:
     channels: int = 1
     filters: int = 15
     widths: tuple[int, ...] = (4, 8)
-    kernels: tuple[int, ...] = (5, 5, 5)
+    kernels: tuple[int, ...] = (3, 3, 5)
     scales: tuple[float, ...] = (0.5, 1.5, 4.0, 12.0)
     rho: float = 0.9
     nodes: int = 11
