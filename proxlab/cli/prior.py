@@ -74,7 +74,9 @@ def show_list(console: Console) -> int:
         text = ", ".join(f"{k} {v:.2f} dB" for k, v in metrics.items())
         trained = f"{config.get('channels')} channels\tsigma {low:.3g} to {high:.3g}"
         console.data(f"{name}\t{card['kind']}\t{trained}\t{text}", {"name": name, **card})
-    if not available():
+    if available():
+        console.say(f"a card on each, with the licence of its data, lies in {WEIGHTS}.")
+    else:
         console.say("no prior ships with this version: `proxlab train` makes one.")
     return 0
 
