@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from imaging.blur import CircularBlur, WindowedBlur
 from imaging.masks import Masked
@@ -77,6 +78,21 @@ def test_colour_by_a_colour_prior_or_channel_by_channel(psf, kind, trained_on):
     out = METHOD.run(task_of(op, KINDS[kind](trained_on), channels=trained_on, num_iter=4))
     assert out.certificate["verdict"].startswith("proven ("), out.certificate
     assert out.x.shape[1] == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_it_holds_on_photographs_in_single_precision(psf, kind, channels):
+    photograph = torch.from_numpy(data.astronaut()[60:92, 200:232]).float() / 255
+    x = photograph.permute(2, 0, 1)[None, :channels]
+    op = CircularBlur(psf, (channels, 32, 32)).to(torch.float32)
+    y = op.A(x) + 0.02 * torch.randn(x.shape, generator=torch.Generator().manual_seed(8))
+    prior = Prior(KINDS[kind](channels).requires_grad_(False), "small", None, channels)
+    out = METHOD.run(Task(op, y, 0.02, "given", Noise("gaussian"), None, 20, prior, 0, lambda step: None))
+    assert out.x.dtype == torch.float32
+    assert out.certificate["verdict"].startswith("proven ("), out.certificate
+    rises = np.diff(out.objective) / np.abs(out.objective[1:])
+    assert rises.max() < 1e-6
 
 
 def test_channels_alone_are_the_grey_runs(psf):
