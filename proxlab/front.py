@@ -55,8 +55,10 @@ def deblur(
     `channel_axis`. psf: (h, w), (h, w, C), a nested list rows by columns of those (a grid over the picture),
     or a text such as "motion:15@30" or "gaussian:auto". Its centre is n // 2 unless `origin` = (row,
     column). sigma: standard deviation of the noise as a fraction of the data range; estimated when None.
-    method: a name of `proxlab.methods.METHODS`. boundary: "unknown", "circular", "reflect", "edge" or
-    "zero". noise: "gaussian", "poisson:PEAK" (PEAK counts at value 1) or "poisson" (peak estimated). lam:
+    method: a name of `proxlab.methods.METHODS`. prior: for the methods that take one, the name of a shipped
+    network (`priors.available()`), a .safetensors file of your own, or anything called as (x, sigma); a grey
+    one takes the channels of a colour picture one by one. boundary: "unknown", "circular", "reflect", "edge"
+    or "zero". noise: "gaussian", "poisson:PEAK" (PEAK counts at value 1) or "poisson" (peak estimated). lam:
     weight of the regulariser in |Ax - y|^2 / 2 + lam R(x); larger is smoother; chosen when None. num_iter:
     number of iterations; chosen when None. mask: True where a pixel is valid. When None, clipped areas of
     integer pictures are left out and this is said; False uses every pixel. scale: 2 makes a picture twice as

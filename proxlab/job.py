@@ -42,6 +42,7 @@ class Job:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     hashes: Mapping[str, str]
+    prior: str | None = None
     outcome: Outcome | None = None
     seconds: float | None = None
     peak_memory: int | None = None
@@ -93,6 +94,7 @@ class Job:
             "seconds": self.seconds,
             "memory_estimate": self.memory,
             "peak_memory": self.peak_memory,
+            "prior": self.prior,
             "seed": self.request.seed,
             "device": self.device,
             "versions": versions(),
@@ -112,6 +114,8 @@ class Job:
             f"device    {self.device}",
             f"memory    about {in_words(self.memory)}",
         ]
+        if self.prior is not None:
+            lines.insert(1, f"prior     {self.prior}")
         return lines + [f"note      {text}" for text in self.notes + self.warnings]
 
     def summary(self) -> str:

@@ -19,6 +19,7 @@ from proxlab.level import find_level
 from proxlab.memory import check_limit, in_words, peak, resident
 from proxlab.methods.base import Method, Task
 from proxlab.model import build_operator, choose_device, device_text, operator_text
+from proxlab.networks import find_prior, network_memory, place
 from proxlab.progress import Callback, reporter
 from proxlab.request import Request
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from imaging.operator import LinearOperator
+    from proxlab.denoising import Prior
 
 
 # On the pictures of data/ right psfs left at most 0.01 % of the values beyond, wrong ones 10 to 93 %.
@@ -44,6 +46,7 @@ class Prepared:
     y: torch.Tensor
     white: bool
     started: float
+    prior: Prior | None = None
 
 
 def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
@@ -73,7 +76,10 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     y = torch.from_numpy(data.planes)[None]
     op = build_operator(request, blur, data)
     level = find_level(request, data, blur)
-    needed = method.memory(op.img_size) * y.element_size() // 4 + (resident() if device.type == "cpu" else 0)
+    prior = find_prior(request.prior, method, op.img_size[0])
+    place(prior, device, y.dtype)
+    needed = (method.memory(op.img_size) + network_memory(prior, op.img_size)) * y.element_size() // 4
+    needed += resident() if device.type == "cpu" else 0
     check_limit(needed, request.max_memory)
     job = Job(
         request=request,
@@ -88,9 +94,10 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
         masked=data.masked,
         notes=data.notes + blur.notes,
         warnings=data.warnings + blur.warnings + level.warnings,
-        hashes={**hashes, "psf": blur.digest},
+        hashes={**hashes, "psf": blur.digest, **({"prior": prior.digest} if prior and prior.digest else {})},
+        prior=prior.name if prior else None,
     )
-    return Prepared(job, method, data, op.to(device, y.dtype), y.to(device), level.white, started)
+    return Prepared(job, method, data, op.to(device, y.dtype), y.to(device), level.white, started, prior)
 
 
 def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Job]:
@@ -112,7 +119,7 @@ def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Jo
         noise=job.noise,
         lam=job.request.lam,
         num_iter=job.request.num_iter,
-        prior=None,
+        prior=prepared.prior,
         seed=job.request.seed,
         white=prepared.white,
         report=reporter(callback, render),

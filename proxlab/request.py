@@ -65,6 +65,7 @@ class Request:
             varying=varying,
             lam=self.lam is not None,
             num_iter=self.num_iter is not None,
+            prior=self.prior is not None,
         )
 
     def choose_method(self, *, mask: bool = False, varying: bool = False) -> Method:
@@ -76,11 +77,6 @@ class Request:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def _check_absent(self) -> None:
-        if self.prior is not None:
-            message = (
-                f"prior={self.prior!r} is not supported: the methods here use no learned prior, leave it out."
-            )
-            raise UsageError(message)
         if self.cluster is not None:
             message = (
                 f"cluster={self.cluster!r} is not supported: the work runs in this process, leave it out."

@@ -20,6 +20,7 @@ from proxlab.denoising import prior_file
 from proxlab.errors import ConvergenceError, InputError
 from proxlab.front import request_of
 from proxlab.job import Job, digest
+from proxlab.networks import find_prior
 from proxlab.pictures import Work, prepare_page
 from proxlab.progress import Bar
 from proxlab.receipt import beside, file_digest, psf_file, read_receipt, write_receipt
@@ -62,9 +63,10 @@ class Batch:
         """Read and check everything that does not depend on a picture."""
         options = given_options(args)
         if args.same_as:
-            options = {**same_treatment(read_receipt(Path(args.same_as))["info"]), **options}
+            options = {**_as_before(Path(args.same_as)), **options}
         request = request_of(options)
-        request.choose_method()
+        method = request.choose_method()
+        find_prior(request.prior, method, channels=1)  # a mistake in it is said once, not for each picture
         psf_from_text(args.psf, request.seed)
         path = Path(args.mask) if args.mask and args.mask != "off" else None
         work = Work(request, args.psf, read_mask(path) if path else (False if args.mask else None), args.roi)
@@ -157,6 +159,8 @@ class Batch:
             console.say(f"  warning: {text}")
         for line in (*jobs[0].plan(), f"receipt   {target.receipt}"):
             console.detail(f"  {line}")
+        for line in certificate_lines(jobs[0].info()["certificate"]):
+            console.detail(f"  {line}")
         record = {"source": str(target.source), "result": str(target.result), **jobs[0].info()}
         console.data(str(target.result), record)
 
@@ -172,7 +176,8 @@ def receipt_of(target: Target, work: Work, switches: Switches, jobs: list[Job]) 
         files["psf"] = file_digest(psf)
     if switches.mask is not None:
         files["mask"] = file_digest(switches.mask)
-    prior = prior_file(work.prior)
+    named = work.prior if work.verb == "denoise" else work.request.prior
+    prior = prior_file(named)
     if prior is not None:
         files["prior"] = file_digest(prior)
     return {
@@ -180,16 +185,37 @@ def receipt_of(target: Target, work: Work, switches: Switches, jobs: list[Job]) 
         "source": beside(target.source, target.receipt),
         "output": beside(target.result, target.receipt),
         "psf": where,
-        "prior": beside(prior, target.receipt) if prior is not None else work.prior,
+        "prior": beside(prior, target.receipt) if prior is not None else named,
         "mask": beside(switches.mask, target.receipt)
         if switches.mask
         else ("off" if work.mask is False else None),
         "roi": work.roi,
-        "options": work.request.as_dict(),
+        "options": {k: v for k, v in work.request.as_dict().items() if k != "prior"},
         "files": files,
         "info": jobs[0].info(),
         "pages": [job.info() for job in jobs] if len(jobs) > 1 else [],
     }
+
+
+def _as_before(receipt: Path) -> dict[str, Any]:
+    """The options that treat another picture like the one of a receipt, its prior wherever that lies now."""
+    record = read_receipt(receipt)
+    options, prior = same_treatment(record["info"]), record.get("prior")
+    if prior is None or record["verb"] == "denoise":
+        return options
+    return {**options, "prior": str(receipt.parent / prior) if "prior" in record["files"] else prior}
+
+
+def certificate_lines(record: dict[str, Any]) -> list[str]:
+    """What a run can claim, for --verbose: the verdict, then each condition under it.
+
+    >>> certificate_lines({"verdict": "nothing is proven.", "conditions": []})
+    ['certified nothing is proven.']
+    """
+    from algorithms.certificate import lines
+
+    verdict, *conditions = lines(record)
+    return [f"certified {verdict}", *(f"  {text}" for text in conditions)]
 
 
 def worst(codes: list[int]) -> int:

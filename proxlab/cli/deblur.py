@@ -65,7 +65,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how it is done").add_argument
-    add("--method", help="auto, wiener, tikhonov, tv, richardson-lucy, identity [auto]")
+    add("--method", help="auto, wiener, tikhonov, tv, richardson-lucy, pnp, red, identity [auto]")
+    add("--prior", help="for pnp and red: name of a shipped prior, or a .safetensors file [the denoiser]")
     add("--lam", type=float, help="weight of the regulariser, larger is smoother [chosen]")
     add("--iter", type=int, dest="num_iter", metavar="N", help="number of iterations [chosen]")
     add("--same-as", metavar="RECEIPT", help="method, sigma, lam and iterations of an earlier run")
@@ -76,7 +77,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", default=None, help="replace existing outputs")
     add("--strip-metadata", action="store_true", default=None, help="leave out Exif, XMP, ICC and texts")
     add("--dry-run", action="store_true", default=None, help="print the plan, write nothing")
-    add("--prior", help=argparse.SUPPRESS)
     add("--cluster", help=argparse.SUPPRESS)
 
 

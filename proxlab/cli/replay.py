@@ -80,6 +80,8 @@ def _work_of(record: dict[str, Any], receipt: Path) -> Any:
     mask: Any = None
     if record["mask"] is not None:
         mask = False if record["mask"] == "off" else read_mask(receipt.parent / record["mask"])
+    if record["verb"] != "denoise":
+        options["prior"], prior = prior, None
     return Work(request_of(options), psf, mask, record["roi"], record["verb"], prior)
 
 

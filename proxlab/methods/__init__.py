@@ -16,6 +16,10 @@ METHODS = {
     "tikhonov": "proxlab.methods.tikhonov",
     "tv": "proxlab.methods.tv",
     "richardson-lucy": "proxlab.methods.richardson_lucy",
+    "pnp": "proxlab.methods.pnp",
+    "red": "proxlab.methods.red",
+    "certified": "proxlab.methods.certified",
+    "unrolled": "proxlab.methods.unrolled",
     "stnn": "proxlab.methods.stnn",
 }
 

@@ -40,6 +40,7 @@ class Task:
 
     y has shape (1, C, h, w), float32 or float64, on [0, 1]. sigma is always a number; for Poisson noise it is
     the standard deviation at the mean brightness. lam and num_iter are None where the method is to choose.
+    prior is a `proxlab.denoising.Prior`, or None where the method has none.
     white is False where the noise has lost its high frequencies (JPEG, resizing): cross-validation, which
     needs no level because it trusts whiteness, must not be used then.
     """
@@ -86,7 +87,11 @@ FAILED = ("max_iter", "diverged")  # what makes the command line return 5
 
 @dataclass(frozen=True)
 class Supports:
-    """What a method can do; a request outside it is refused by name, never approximated."""
+    """What a method can do; a request outside it is refused by name, never approximated.
+
+    family names the shipped networks it takes when no prior is given: "denoiser" is denoiser-gray or
+    denoiser-color. needs_prior says that it cannot run without one.
+    """
 
     boundaries: frozenset[str]
     noises: frozenset[str]
@@ -96,6 +101,8 @@ class Supports:
     lam: bool
     num_iter: bool
     prior: bool
+    family: str | None = None
+    needs_prior: bool = False
 
 
 EVERYTHING = Supports(
@@ -107,7 +114,7 @@ EVERYTHING = Supports(
     lam=True,
     num_iter=True,
     prior=False,
-)  # what the methods here differ from; none takes a prior yet
+)  # what the methods here differ from
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ class Need:
     varying: bool
     lam: bool
     num_iter: bool
+    prior: bool = False
 
     def missing(self, supports: Supports) -> list[str]:
         """What `supports` lacks, as it was asked for: ["noise='poisson'", "scale=2"]."""
@@ -133,6 +141,7 @@ class Need:
             f"a grid of psfs, boundary={self.boundary!r}": self.varying and self.boundary != "unknown",
             "a given lam": self.lam and not supports.lam,
             "a given num_iter": self.num_iter and not supports.num_iter,
+            "a prior": self.prior and not supports.prior,
         }
         return [text for text, lacking in asked.items() if lacking]
 

@@ -1,0 +1,123 @@
+"""Plug-and-play: a denoiser in the place of a regulariser, half-quadratic splitting down a ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
+from proxlab.methods.common import bytes_of, finish, level, reporting, rms_residual
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from algorithms.pnp import Schedule
+
+START = 49 / 255  # the first level, where the denoiser keeps little but edges (Zhang et al. 2022)
+STEPS = 8
+WEIGHT = 0.25  # lam / sigma^2: where the data steps amplify no noise beyond what the denoiser is told
+MARGIN, FLOOR = 1.05, 1 / 255  # of an estimated level: too low costs much more than too high
+FEW, ENOUGH = (
+    12,
+    0.01,
+)  # conjugate gradients of a data step without closed form; the relative residual to reach
+DARK = 0.02  # share of white below which counted pixels weigh no more
+
+
+@dataclass(frozen=True)
+class PlugAndPlay:
+    """x <- D(argmin gamma |Ax - y|^2 / 2 + |v - x|^2 / 2, sigma_k), sigma_k falling to the noise level."""
+
+    name: str = "pnp"
+    summary: str = "a learned denoiser between data steps: sharp and natural, nothing proven"
+    supports: Supports = replace(EVERYTHING, prior=True, family="denoiser", needs_prior=True)  # noqa: RUF009
+
+    def memory(self, shape: tuple[int, int, int]) -> int:
+        """Float32 pictures alive at once in a data step; the network is counted by the front door."""
+        return bytes_of(shape, 20)
+
+    def run(self, task: Task) -> Outcome:
+        """Down the ladder once."""
+        from algorithms.driver import Until, every, solve
+        from algorithms.pnp import data_term
+        from algorithms.splitting import hqs
+        from imaging.operator import embed
+        from proxlab.networks import denoiser
+
+        f = data_term(task.op, task.y, steps=FEW, enough=ENOUGH, weigh=weights(task))
+        pairs = schedule(task)
+        states = hqs(f, denoiser(task), pairs, x0=embed(task.op, task.y))
+        run = solve(every(states, 1, reporting(task, len(pairs))), Until(tol=0.0, max_iter=len(pairs)))
+        status, reason = finish(run)
+        if status == "max_iter":
+            status, reason = "stopped", f"the schedule of {len(pairs)} levels was run to its end"
+            if task.num_iter is not None:
+                reason = f"the given {task.num_iter} iterations were done"
+        lam = task.lam if task.lam is not None else pairs[-1][0] ** 2 / pairs[-1][1]
+        return Outcome(
+            x=run.x,
+            lam=lam,
+            lam_rule="given" if task.lam is not None else f"{WEIGHT} sigma^2",
+            num_iter=run.n_iter,
+            stop_reason=reason,
+            status=status,
+            residual=rms_residual(task, run.x),
+            objective=(),
+            certificate=certificate(task, run.history["residual"], f),
+            details={"levels": [sigma for sigma, _ in pairs], "gammas": [gamma for _, gamma in pairs]},
+        )
+
+
+def schedule(task: Task) -> Schedule:
+    """The ladder: a given level is obeyed, an estimated one is raised a little and kept off zero."""
+    from algorithms.pnp import geometric, robust
+
+    sigma, n = level(task), task.num_iter or steps_for(task)
+    weight = WEIGHT if task.lam is None else task.lam / sigma**2
+    if "estimated" not in task.sigma_rule:
+        return geometric(sigma, start=START, n=n, weight=weight)
+    return robust(sigma, start=START, n=n, weight=weight, floor=FLOOR, margin=MARGIN)
+
+
+def steps_for(task: Task) -> int:
+    """The length of the ladder: twice as long where most pixels of the result were never sampled."""
+    rows, columns = task.op.data_size[-2:]
+    x = task.op.window(task.op.embed(task.y))
+    return STEPS * 2 if x.shape[-2] * x.shape[-1] > rows * columns else STEPS
+
+
+def weights(task: Task) -> Callable[[Tensor], Tensor] | None:
+    """Inverse variances for counted light, None for white noise."""
+    if task.noise.kind == "gaussian":
+        return None
+    from algorithms.pnp import weights_of_counts
+
+    assert task.noise.peak is not None
+    return weights_of_counts(task.noise.peak, level(task), least=max(DARK, 1 / task.noise.peak))
+
+
+def certificate(task: Task, residuals: list[float], f: Any) -> dict[str, Any]:
+    """A denoiser is the prox of nothing known, so a run down a schedule proves nothing; what was seen."""
+    name = getattr(task.prior, "name", "the denoiser")
+    conditions = [
+        {
+            "claim": "the last relative change of x",
+            "kind": "observed",
+            "detail": f"{name} is not known to be the prox of a function; {len(residuals)} steps",
+            "value": residuals[-1],
+        }
+    ]
+    left = getattr(f, "left", [])
+    if left:
+        worst = {"claim": "relative residual that the data steps left, at most", "kind": "observed"}
+        conditions.append(
+            {**worst, "detail": f"{sum(f.taken)} conjugate gradients in all", "value": max(left)}
+        )
+    return {
+        "verdict": f"nothing is proven. Observed: the last relative change of x ({residuals[-1]:.2g}).",
+        "conditions": conditions,
+    }
+
+
+METHOD = PlugAndPlay()

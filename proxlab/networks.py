@@ -1,0 +1,92 @@
+"""The prior of a deblurring run: given or shipped, on its device, a function of picture and level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from proxlab.errors import UsageError
+from proxlab.methods.base import Method, Task
+from proxlab.methods.common import bytes_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from proxlab.denoising import Prior
+
+    Denoise = Callable[[Tensor, Any], Tensor]
+
+
+def find_prior(prior: Any, method: Method, channels: int) -> Prior | None:
+    """The given prior, or what ships of the family the method wants; None where it can do without.
+
+    Raises UsageError for an unknown name and where a needed one does not ship, InputError for a bad file.
+    """
+    from proxlab.denoising import choose_prior
+
+    supports = method.supports
+    if prior is not None:
+        return choose_prior(prior, channels)
+    if supports.family is None:
+        return None
+    name = shipped(supports.family, channels)
+    if name is not None:
+        return choose_prior(name, channels)
+    if not supports.needs_prior:
+        return None
+    message = (
+        f"method {method.name!r} needs a prior and no {supports.family} ships with this version: give "
+        "prior=, a .safetensors file of `proxlab train` or anything called as (x, sigma)."
+    )
+    raise UsageError(message)
+
+
+def shipped(family: str, channels: int) -> str | None:
+    """The shipped network of a family that fits so many channels best, or None.
+
+    >>> shipped("no-such-family", 1) is None
+    True
+    """
+    from priors.base import available
+
+    names = available()
+    wanted = f"{family}-{'color' if channels == 3 else 'gray'}"
+    fitting = [name for name in (wanted, f"{family}-gray", f"{family}-color") if name in names]
+    return fitting[0] if fitting else None
+
+
+def place(prior: Prior | None, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a network that was read from a file just now, and so is nobody else's."""
+    if prior is not None and prior.digest is not None:
+        prior.network.to(device, dtype)
+
+
+def network_memory(prior: Prior | None, shape: tuple[int, int, int]) -> int:
+    """Bytes of float32 that the feature maps of a network take at one time on a field (C, H, W)."""
+    from proxlab.denoising import feature_maps
+
+    return 0 if prior is None else bytes_of((1, *shape[1:]), feature_maps(prior.network))
+
+
+def denoiser(task: Task) -> Denoise:
+    """task.prior as a function (x, sigma) -> x, in the type and on the device of its weights, any channels.
+
+    Raises UsageError when it does not keep the picture's shape.
+    """
+    from proxlab.denoising import by_channels
+
+    prior: Any = task.prior
+    weight = next(iter(getattr(prior.network, "parameters", lambda: ())()), None)
+
+    def denoise(x: Tensor, sigma: Any) -> Tensor:
+        moved = x if weight is None else x.to(weight.device, weight.dtype)
+        y = by_channels(prior, moved, sigma)
+        if y.shape != x.shape:
+            message = (
+                f"the prior made {tuple(y.shape)} of {tuple(x.shape)}: it must keep the picture's shape."
+            )
+            raise UsageError(message)
+        return y.to(x.device, x.dtype)
+
+    return denoise
