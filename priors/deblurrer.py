@@ -105,5 +105,4 @@ class Deblurrer(nn.Module):
         if self.config.channels != 1:
             message = f"the picture has {x.shape[1]} channels: this network is for {self.config.channels}."
             raise ValueError(message)
-        planes = x.flatten(0, 1).unsqueeze(1)
-        return self.network(planes, sigma.repeat_interleave(x.shape[1])).view_as(x)
+        return torch.cat([self.network(x[:, c : c + 1], sigma) for c in range(x.shape[1])], dim=1)

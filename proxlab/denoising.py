@@ -203,6 +203,8 @@ def feature_maps(network: Any) -> float:
     """About how many planes of float32 in the size of the picture a network holds at one time."""
     config: Any = getattr(network, "config", None)
     kind = getattr(network, "kind", None)
+    if kind == "unrolled":
+        return feature_maps(network.network)
     if kind == "denoiser":
         return 2.5 * config.widths[0]
     if kind == "gradient-step":  # everything is kept for the way back

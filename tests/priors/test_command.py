@@ -91,6 +91,24 @@ def test_other_kinds(folder, kind, net):
         command([*call, "--overwrite", "--precision", "bf16"])
 
 
+def test_unrolled_from_a_denoiser(folder):
+    """It starts, stops, goes on, and refuses options that belong to other kinds."""
+    assert command(words(folder, "start", steps=2)) == 0
+    start = ["--start", str(folder.parent / "start.safetensors"), "--net", '{"steps": 2}']
+    fixed = ["train", "unrolled", "--images", str(folder), "--val", str(folder), "--batch", "1"]
+    fixed += ["--patch", "18", "--reach", "9", "--validate-every", "2"]
+    out = [str(folder.parent / f"{name}.safetensors") for name in ("whole", "parts")]
+    assert command([*fixed, *start, "--out", out[0], "--steps", "4", "--hold", "4"]) == 0
+    assert command([*fixed, *start, "--out", out[1], "--steps", "2", "--hold", "4"]) == 0
+    assert command([*fixed, "--out", out[1], "--resume", "--steps", "4", "--checkpointing"]) == 0
+    assert same(*(o.replace(".safetensors", ".training.safetensors") for o in out))
+    card = read_provenance(out[0])
+    assert card["kind"] == "unrolled" and card["config"]["network"]["widths"] == [4, 6]
+    assert card["config"]["steps"] == 2 and card["recipe"]["reach"] == 9
+    with pytest.raises(UsageError, match="a training of 'denoiser' has no --reach: it belongs to unrolled"):
+        command([*words(folder), "--reach", "9"])
+
+
 def test_config_file_is_the_command_line(folder, tmp_path):
     assert command([*words(folder, "words"), "--lr", "0.01"]) == 0
     options = {"images": [str(folder)], "val": [str(folder)], "lr": 0.5, "net": json.loads(NET), "batch": 2}
