@@ -53,6 +53,7 @@ from priors.checkpoint import load_network
 from priors.deblurring import chain_of, recipe_behind
 from priors.networks import multiply_adds
 from proxlab.errors import UsageError
+from proxlab.methods import load_method
 
 SIDE, WIDTH, PEAK = 256, 1.3, 255.0
 LEVELS = (0.0, 0.01, 0.025, 0.05, 0.075)
@@ -98,9 +99,10 @@ def filtered(op: Any, y: torch.Tensor, condition: str, *, weight: float) -> torc
 
 
 def front(op: Any, y: torch.Tensor, condition: str, *, method: str) -> torch.Tensor:
-    """A method of the front door, which estimates the level of Gaussian noise itself."""
+    """A method of the front door, which estimates the level; counts pass for Gaussian where it must."""
     psf = torch.fft.irfft2(op.otf, s=y.shape[-2:])[0, 0].roll((5, 5), (0, 1))[:11, :11]
-    noise = f"poisson:{PEAK:g}" if condition == "poisson" else "gaussian"
+    counts = condition == "poisson" and "poisson" in load_method(method).supports.noises
+    noise = f"poisson:{PEAK:g}" if counts else "gaussian"
     x, _ = proxlab.deblur(
         y[0, 0].numpy(), psf.double().numpy(), method=method, boundary="circular", noise=noise, device="cpu",
         data_range=1.0, return_info=True,
