@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FIGURES = {"01_deblur_a_photograph": 6}
+FIGURES = {"01_deblur_a_photograph": 6, "02_what_is_in_a_prior": 2}
 
 
 def read(path):
@@ -25,7 +25,11 @@ def run(path):
     paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     client = NotebookClient(
-        read(path), timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        read(path),
+        timeout=600,
+        startup_timeout=300,  # of a busy machine
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
     )
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -67,6 +71,25 @@ def test_deblur_a_photograph():
     assert "exit code 0 - replay 0" in text
     assert re.search(r"whole picture +motion:2\d\.\d@", text)
     assert re.search(r"left half +refused", text)
+
+
+@pytest.mark.slow
+def test_what_is_in_a_prior():
+    (path,) = [path for path in NOTEBOOKS if path.stem == "02_what_is_in_a_prior"]
+    done = run(path)
+    text = printed(done)
+    assert figures(done) == FIGURES[path.stem]
+    before, after = map(float, re.search(r"the cat: ([\d.]+) dB -> ([\d.]+) dB", text).groups())
+    assert after > before + 5
+    (asymmetry, least), (wrong, _) = re.findall(r"asymmetry (\S+), smallest eigenvalue (-?[\d.]+)", text)[:2]
+    assert float(asymmetry) < 1e-10 and float(least) >= 0.05 and float(wrong) > 1e-4
+    closed, inverted = map(float, re.findall(r"R = ([\d.]+)", text))
+    assert abs(closed - inverted) < 1e-5
+    higher = [float(v) for v in re.findall(r"is higher by +(-?[\d.]+) at", text)]
+    assert len(higher) == 3 and min(higher) > 0
+    assert re.search(r"all \d+ checks of priors.testing hold", text)
+    curve = re.search(r"tiny lpn, noise: (.*)", text).group(1).split()
+    assert [float(v) for v in curve] == sorted(float(v) for v in curve)
 
 
 @pytest.mark.slow
