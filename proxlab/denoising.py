@@ -212,6 +212,8 @@ def feature_maps(network: Any) -> float:
         return 2.5 * sum(8 * width * count / 4 ** (n + 1) for n, (width, count) in enumerate(stages))
     if kind == "ridge":
         return 4.0 * (4 * config.filters) + 10
+    if kind == "lpn":  # strips of a fixed size: measured at 512x512, and less in larger pictures
+        return 50.0 + 30 * config.channels
     return 300.0  # a stranger: a guess on the careful side
 
 

@@ -1,19 +1,24 @@
 """`proxlab.denoise` and `proxlab denoise`: any prior, every layout, receipts that replay."""
 
 import json
+import weakref
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import proxlab
 from imaging.files.picture import read_picture, write_picture
 from priors import base
 from priors.checkpoint import build, save_network
 from priors.denoiser import DenoiserConfig
+from priors.lpn import LPN, LPNConfig
 from proxlab.__main__ import main
-from proxlab.denoising import choose_prior
+from proxlab.denoising import choose_prior, feature_maps
 from proxlab.errors import InputError, ProxlabWarning, UsageError
 
 
@@ -305,3 +310,37 @@ def test_pages_alpha_and_the_plan(folder, weights, capsys):
 def test_mistakes_of_the_command(folder, weights, capsys, words, code, text):
     assert main(["denoise", "a.png", *words]) == code
     assert text in capsys.readouterr().err
+
+
+class Live(TorchDispatchMode):
+    """The most bytes that tensors made within held at one time; an allocator needs more."""
+
+    def __init__(self):
+        super().__init__()
+        self.holders, self.sizes, self.peak = Counter(), {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                place = tensor.untyped_storage().data_ptr()
+                self.holders[place] += 1
+                self.sizes[place] = tensor.untyped_storage().nbytes()
+                weakref.finalize(tensor, self.drop, place)
+        self.peak = max(self.peak, sum(self.sizes.values()))
+        return out
+
+    def drop(self, place):
+        self.holders[place] -= 1
+        if not self.holders[place]:
+            self.sizes.pop(place, None)
+
+
+@pytest.mark.parametrize("config", [LPNConfig(gates=False), LPNConfig(channels=3, side=4)], ids=str)
+def test_the_memory_of_a_learned_proximal_network_is_foreseen(config):
+    """The estimate covers its tensors, without being several times as much."""
+    network, y = LPN(config).requires_grad_(False), torch.rand(1, config.channels, 512, 256)
+    with torch.no_grad(), Live() as live:
+        network(y, 0.1)
+    planes = live.peak / (4 * 512 * 256)
+    assert planes < feature_maps(network) < 4 * planes
