@@ -6,6 +6,7 @@ _HOME = {
     "deblur": "front",
     "denoise": "front",
     "estimate_noise": "front",
+    "robustness": "study",
     "load_reconstructor": "reconstructors",
     "ProxlabError": "errors",
     "UsageError": "errors",

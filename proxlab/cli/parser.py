@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-VERBS = ("deblur", "denoise", "psf", "noise", "train", "prior", "replay", "info")
+VERBS = ("deblur", "denoise", "psf", "noise", "train", "prior", "robustness", "replay", "info")
 EXIT_CODES = """exit codes:
   0 all done; 1 anything else, or a replay that differs; 2 usage; 3 unreadable input or psf; 4 not enough
   memory; 5 no convergence (the last good result is written unless --strict); 6 some of several inputs

@@ -25,7 +25,7 @@ def rms_residual(task: Task, x: Tensor) -> float:
     """Root mean square of A x - y over the observed samples, on the scale of sigma."""
     import torch
 
-    misfit = (task.op.A(x) - task.y).square()
+    misfit = (task.op.A(x) - task.y).detach().square()
     valid = getattr(task.op, "valid", None)
     if valid is None:
         return float(misfit.mean()) ** 0.5

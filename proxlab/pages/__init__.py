@@ -1,0 +1,1 @@
+"""The robustness report as a page: verdict, charts, tables, galleries, all in one file."""

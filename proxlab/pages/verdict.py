@@ -1,0 +1,82 @@
+"""The study in one paragraph, which claims no more than was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def unreliable(record: Mapping[str, Any]) -> list[str]:
+    """Methods whose worst case is not to be believed: an error among their flags."""
+    return sorted({flag["method"] for flag in record["flags"] if flag["level"] == "error"})
+
+
+def verdict_of(record: Mapping[str, Any]) -> str:
+    """Which method errs least under random and under worst noise, which loses most, and the scope."""
+    level = _middle(record)
+    found = {name: _entry(curve, level) for name, curve in record["curves"].items()}
+    entries = {name: e for name, e in found.items() if e and e["random"]}
+    if not entries:
+        return "Nothing was measured."
+    share = f"{100 * level:g} %"
+    random = sorted(entries, key=lambda n: entries[n]["random"]["mean"])
+    count = entries[random[0]]["random"]["n"]
+    parts = [
+        f"At a noise budget of {share} of the data, on {count} picture{_s(count)}, {random[0]} errs least "
+        f"under random noise (mean relative error {_p(entries[random[0]]['random']['mean'])}), before "
+        + ", ".join(f"{n} ({_p(entries[n]['random']['mean'])})" for n in random[1:4])
+        + "."
+    ]
+    attacked = [n for n in entries if entries[n]["worst"] and n not in unreliable(record)]
+    if attacked:
+        parts += _worst(entries, attacked)
+    bad = unreliable(record)
+    if bad:
+        parts.append(
+            f"The worst case of {', '.join(bad)} is unreliable: the attack failed its own checks (flags)."
+        )
+    parts.append(
+        "Worst cases are the largest errors that were found with the stated effort: where none larger is "
+        "shown, none was found, which is not a proof that there is none."
+    )
+    return " ".join(parts)
+
+
+def _worst(entries: Mapping[str, Any], attacked: list[str]) -> list[str]:
+    worst = sorted(attacked, key=lambda n: entries[n]["worst"]["mean"])
+    best, last = worst[0], worst[-1]
+    number = entries[best]["worst"]["n"]
+    texts = [
+        f"Under the worst noise of the same size that was found ({number} picture{_s(number)}), {best} errs "
+        f"least ({_p(entries[best]['worst']['mean'])}), {last} most ({_p(entries[last]['worst']['mean'])})."
+    ]
+    ratios = {n: entries[n]["ratio"]["mean"] for n in attacked if entries[n]["ratio"]}
+    if ratios:
+        top = max(ratios, key=ratios.__getitem__)
+        texts.append(
+            f"The worst noise multiplies the error of random noise by up to {ratios[top]:.2f} ({top})."
+        )
+    own = [n for n in worst if n != "identity"]
+    if own:
+        texts.append(
+            f"Of the methods that deblur, {own[0]} has the smallest worst error at this level: "
+            "trust it first where the noise is not known to be random."
+        )
+    return texts
+
+
+def _middle(record: Mapping[str, Any]) -> float:
+    levels = record["protocol"]["levels"]
+    return float(levels[len(levels) // 2])
+
+
+def _entry(curve: list[Mapping[str, Any]], level: float) -> Mapping[str, Any] | None:
+    return next((e for e in curve if e["level"] == level), None)
+
+
+def _p(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -1,0 +1,205 @@
+"""The robustness study: any reconstructors, some pictures, one psf; numbers, flags and a page to read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proxlab.errors import UsageError
+from proxlab.trials.preparation import Study, clock, prepare_study, psf_text
+from proxlab.trials.protocol import PROTOCOLS, Protocol, seconds
+
+if TYPE_CHECKING:
+    from proxlab.trials.scenes import Scene
+    from proxlab.trials.store import Store
+    from proxlab.trials.subjects import Subject
+
+Unit = tuple[tuple[str, ...], Any, float, Callable[[], Mapping[str, Any]]]
+
+
+def robustness(  # noqa: PLR0913 (the one flat call)
+    methods: Any,
+    images: Any,
+    psf: Any,
+    *,
+    protocol: str = "quick",
+    minutes: float | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    boundary: str = "unknown",
+    prior: Any = None,
+    seed: int = 0,
+    device: str | None = None,
+    sizes: Mapping[str, Any] | None = None,
+    say: Callable[[str], object] | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Measure how accurate and how stable reconstructors are, against random, worst and unexpected noise.
+
+    Parameters
+    ----------
+    methods: {"name": callable (op, y) -> x, or a name}, or names; identity, wiener, tikhonov and tv are
+    always added. A callable that takes `sigma` is told the noise level. images: a folder, files, or arrays;
+    each is cut to its middle, and needs a margin of about half a psf all round. psf: text, file or array.
+    protocol: "quick", "standard" or "paper". minutes: cut the study until it fits; what was cut is in the
+    plan. out: folder for report.json, per_image.csv, report.html and the units of work; None writes nothing.
+    resume: go on with what is in out. boundary: "unknown", or "circular" for methods that know nothing else.
+    prior: as in `deblur`, for the methods that take one. sizes: single fields of the protocol changed.
+
+    Returns
+    -------
+    The content of report.json. Every worst case is a lower bound: what was found, not what exists.
+
+    Raises UsageError, InputError.
+    """
+    from proxlab.report import summarise, write_report
+
+    speak = say or _silent
+    started = time.perf_counter()
+    study = prepare_study(
+        methods, images, psf, _protocol(protocol, minutes, sizes), (seed, device, boundary, prior)
+    )
+    study = _settle(study, out, resume)
+    for line in study.plan():
+        speak(line)
+    with _folder(out) as folder:
+        units = run_study(study, folder, resume=resume, say=speak)
+        setting = {"command": command, "seconds": time.perf_counter() - started, "psf": psf_text(psf)}
+        record = summarise(study, units, setting)
+        if out is not None:
+            write_report(record, units, folder)
+    return record
+
+
+def run_study(
+    study: Study, folder: Path, *, resume: bool, say: Callable[[str], object]
+) -> dict[str, list[dict[str, Any]]]:
+    """Every unit of work, by part; progress with the time left, estimated from what was expected so far."""
+    from proxlab.trials.store import Store
+
+    store = Store(folder / "units", resume=resume)
+    units: dict[str, list[dict[str, Any]]] = {}
+    todo = list(_units(study))
+    expected, spent, last, begun = sum(cost for _, _, cost, _ in todo), 0.0, 0.0, time.perf_counter()
+    worked = worked_cost = 0.0
+    for key, inputs, cost, work in todo:
+        fresh, start = not store.done(key, inputs), time.perf_counter()
+        record = store.get(key, inputs, work)
+        units.setdefault(key[0], []).append(_with_pictures(store, record))
+        spent += cost
+        if fresh:
+            worked, worked_cost = worked + time.perf_counter() - start, worked_cost + cost
+        left = (expected - spent) * (worked / worked_cost if worked_cost > 0 else 1.0)
+        if time.perf_counter() - last > 2:
+            last = time.perf_counter()
+            say(f"{spent / max(expected, 1e-9):4.0%}  {' '.join(key[:3])}  about {clock(left)} left")
+    say(f"done in {clock(time.perf_counter() - begun)}")
+    return units
+
+
+def _units(study: Study) -> Iterator[Unit]:
+    """Key, inputs, expected seconds and work of every unit; picture by picture, so a stop leaves tables."""
+    for n, scene in enumerate(study.scenes):
+        for subject in study.subjects:
+            yield from _units_of(study, n, scene, subject)
+
+
+def _units_of(study: Study, n: int, scene: Scene, s: Subject) -> Iterator[Unit]:
+    """Those of one subject on the n-th picture."""
+    from proxlab.trials import units as u
+    from proxlab.trials.shifts import departures
+
+    b, p = study.bench, study.bench.protocol
+    cost, name = seconds(p, study.speeds[s.name]), (s.name, scene.name)
+    base = (scene.digest, s.digest, s.way, b.seed, b.device, b.boundary, dict(b.weights.get(s.name, {})))
+    for level in p.levels:
+        share = cost["noise"] / p.pictures / len(p.levels)
+        yield (
+            ("noise", *name, f"{level:g}"),
+            (base, p.draws),
+            share,
+            partial(u.noise_unit, b, s, scene, level),
+        )
+    if n < p.attacked:
+        effort = (base, p.attack_levels, p.iterations, p.restarts, p.boxes, p.middle)
+        yield ("worst", *name), effort, cost["worst"] / p.attacked, partial(u.worst_unit, b, s, scene)
+    few = min(2, p.attacked)
+    if n < few and p.lipschitz:
+        inputs = (base, p.lipschitz, p.middle)
+        yield ("lipschitz", *name), inputs, cost["lipschitz"] / few, partial(u.lipschitz_unit, b, s, scene)
+    if n < p.detailed:
+        yield (
+            ("detail", *name),
+            (base, p.middle),
+            cost["detail"] / p.detailed,
+            partial(u.detail_unit, b, s, scene),
+        )
+    listed = departures(short=p.short_shifts) if n < p.shifted else []
+    for shift in listed:
+        share = cost["shift"] / p.shifted / len(listed)
+        yield ("shift", *name, shift.name), (base, p.middle), share, partial(u.shift_unit, b, s, scene, shift)
+
+
+def _with_pictures(store: Store, record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "arrays": store.pictures(record)} if "pictures" in record else record
+
+
+def _settle(study: Study, out: str | Path | None, resume: bool) -> Study:
+    """The plan of an interrupted study holds for its continuation, whatever the clock says now."""
+    if out is None:
+        return study
+    from imaging.files.atomic import atomic_write
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "plan.json"
+    if resume and path.exists():
+        saved = json.loads(path.read_text("utf-8"))
+        lists: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in saved["protocol"].items()
+        }
+        p = Protocol(**lists)
+        if saved["asked"] == json.loads(json.dumps(study.asked.as_dict())):
+            bench = replace(study.bench, protocol=p)
+            return replace(study, bench=bench, scenes=study.scenes[: p.pictures], cuts=tuple(saved["cuts"]))
+    record = {"protocol": study.bench.protocol.as_dict(), "asked": study.asked.as_dict(), "cuts": study.cuts}
+    with atomic_write(path, overwrite=True) as stream:
+        stream.write(json.dumps(record, indent=1).encode())
+    return study
+
+
+def _folder(out: str | Path | None) -> Any:
+    """A context that gives the folder to work in: the user's, or one that vanishes."""
+    from contextlib import nullcontext
+    from tempfile import TemporaryDirectory
+
+    if out is not None:
+        return nullcontext(Path(out))
+
+    class _Vanishing(TemporaryDirectory):  # type: ignore[type-arg]
+        def __enter__(self) -> Path:  # type: ignore[override]
+            return Path(super().__enter__())
+
+    return _Vanishing()
+
+
+def _protocol(name: str, minutes: float | None, sizes: Mapping[str, Any] | None) -> Protocol:
+    if name not in PROTOCOLS:
+        message = f"protocol is {name!r}: wanted one of {', '.join(PROTOCOLS)}."
+        raise UsageError(message)
+    chosen = PROTOCOLS[name]
+    try:
+        chosen = replace(chosen, **(sizes or {}))
+    except TypeError as cause:
+        message = f"sizes has an unknown field ({cause}): see proxlab.trials.protocol.Protocol."
+        raise UsageError(message) from cause
+    return chosen if minutes is None else replace(chosen, minutes=minutes)
+
+
+def _silent(text: str) -> None:
+    """Nobody listens."""

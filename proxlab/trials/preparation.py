@@ -1,0 +1,186 @@
+"""Before a study: pictures read, gradients probed, baselines tuned, speeds measured, the plan settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from proxlab.errors import UsageError
+from proxlab.trials.protocol import Protocol, Speed, fit, seconds, total
+
+if TYPE_CHECKING:
+    from proxlab.trials.scenes import Scene
+    from proxlab.trials.subjects import Subject
+    from proxlab.trials.units import Bench
+
+SMALL = 64  # pixels a side of the trials that decide where gradients come from
+TUNING_SIDE = 128
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything settled before the work begins."""
+
+    bench: Bench
+    subjects: tuple[Subject, ...]
+    scenes: tuple[Scene, ...]
+    speeds: Mapping[str, Speed]
+    cuts: tuple[str, ...]
+    tuned_on: tuple[str, ...]
+    asked: Protocol
+
+    @property
+    def seconds(self) -> float:
+        """How long it should take."""
+        return total(self.bench.protocol, self.speeds)
+
+    def plan(self) -> list[str]:
+        """What will be run, in lines."""
+        p = self.bench.protocol
+        sides = sorted({scene.truth.shape for scene in self.scenes})
+        shape = ", ".join(f"{h}x{w}" for h, w in sides)
+        lines = [
+            f"methods   {', '.join(s.name for s in self.subjects)}",
+            f"pictures  {len(self.scenes)} of {shape}; weights of baselines "
+            + (
+                f"tuned on {', '.join(self.tuned_on)}"
+                if self.tuned_on
+                else "by rule, no picture left to tune on"
+            ),
+            f"noise     budgets {percent(p.levels)} of the data, {p.draws} draws each",
+            f"worst     budgets {percent(p.attack_levels)}, {p.attacked} pictures, {p.iterations} iterations "
+            f"x {p.restarts}"
+            + (f", l-infinity {', '.join(f'{b:g}/255' for b in p.boxes)}" if p.boxes else ""),
+            f"also      departures from the model on {p.shifted}, inserted details on {p.detailed} pictures",
+        ]
+        for subject in self.subjects:
+            parts = seconds(p, self.speeds[subject.name])
+            lines.append(f"time      {subject.name}: {clock(sum(parts.values()))}")
+        lines.append(f"total     about {clock(self.seconds)}")
+        return lines + [f"cut       {text}" for text in self.cuts]
+
+
+def prepare_study(
+    methods: Any, images: Any, psf: Any, protocol: Protocol, setting: tuple[int, str | None, str, Any]
+) -> Study:
+    """Read, probe, tune and time; setting is (seed, device, boundary, prior)."""
+    from proxlab.model import choose_device
+    from proxlab.trials.scenes import read_scenes
+    from proxlab.trials.subjects import find_subjects, with_honest_gradient
+    from proxlab.trials.units import Bench
+
+    started = time.perf_counter()
+    seed, device_name, boundary, prior = setting
+    if boundary not in ("unknown", "circular"):
+        message = f"boundary is {boundary!r}: a study knows 'unknown' and 'circular'."
+        raise UsageError(message)
+    device = str(choose_device(device_name))
+    scenes, rest = read_scenes(images, grey_kernel(psf, seed), count=protocol.pictures, side=protocol.side)
+    subjects = find_subjects(methods, device=device, seed=seed, prior=prior)
+    unable = [s.name for s in subjects if boundary not in s.boundaries]
+    if unable:
+        message = f"{', '.join(unable)} cannot work with {boundary} borders: leave out, or change boundary."
+        raise UsageError(message)
+    bench = Bench(protocol, seed, device, boundary, {})
+    small = scenes[0].crop(SMALL)
+    op, y, truth = bench.problem(small)
+    sigma = bench.sigma(small, protocol.middle or 0.01)
+    subjects = [with_honest_gradient(subject, op, y, truth, sigma) for subject in subjects]
+    bench = replace(bench, weights=tune(bench, subjects, [scene.crop(TUNING_SIDE) for scene in rest]))
+    speeds = {subject.name: speed_of(bench, subject, scenes[0]) for subject in subjects}
+    spent = time.perf_counter() - started
+    limit = None if protocol.minutes is None else max(1.0, 60 * protocol.minutes - spent)
+    asked = replace(protocol, pictures=len(scenes))
+    for name in ("attacked", "shifted", "detailed"):
+        asked = replace(asked, **{name: min(getattr(asked, name), len(scenes))})
+    fitted, cuts = fit(asked, speeds, limit)
+    names = tuple(scene.name for scene in rest)
+    kept = tuple(scenes[: fitted.pictures])
+    return Study(replace(bench, protocol=fitted), tuple(subjects), kept, speeds, tuple(cuts), names, asked)
+
+
+def tune(bench: Bench, subjects: Sequence[Subject], scenes: Sequence[Scene]) -> dict[str, dict[float, float]]:
+    """For each tuned subject and level the factor of lam with the smallest mean error on other pictures."""
+    import torch
+
+    from algorithms.linearise import result
+    from proxlab.trials.store import seed_of
+    from proxlab.trials.units import white
+
+    weights: dict[str, dict[float, float]] = {}
+    for subject in subjects:
+        if subject.tuned is None or not scenes:
+            continue
+        exponent, factors = subject.tuned
+        weights[subject.name] = {}
+        for level in bench.protocol.levels:
+            errors = dict.fromkeys(factors, 0.0)
+            for scene in scenes:
+                op, y, truth = bench.problem(scene)
+                sigma = bench.sigma(scene, level)
+                noisy = y + sigma * white(y, seed_of(bench.seed, "tune", scene.name, level))
+                for factor in factors:
+                    with torch.no_grad():
+                        bound = subject.at(sigma, factor * sigma**exponent)
+                        x = result(bound.reconstruct, op, noisy)
+                    errors[factor] += float((x - truth).norm())
+            weights[subject.name][level] = min(errors, key=errors.__getitem__)
+    return weights
+
+
+def speed_of(bench: Bench, subject: Subject, scene: Scene) -> Speed:
+    """Time a call at the lowest, middle and highest level, and one pullback."""
+    import torch
+
+    op, y, truth = bench.problem(scene)
+    levels, calls = bench.protocol.levels, {}
+    for level in sorted({levels[0], bench.protocol.middle, levels[-1]}):
+        start = time.perf_counter()
+        with torch.no_grad():
+            bench.bound(subject, scene, level).reconstruct(op, y)
+        calls[level] = time.perf_counter() - start
+    at = bench.bound(subject, scene, bench.protocol.middle).linearise(op)
+    start = time.perf_counter()
+    x, pull = at(y)
+    pull(x - truth)
+    return Speed(calls, max(0.0, time.perf_counter() - start - calls[bench.protocol.middle]))
+
+
+def grey_kernel(psf: Any, seed: int) -> Any:
+    """A single grey kernel (h, w) of sum 1."""
+    import numpy as np
+
+    from proxlab.blurs import Scene as Seen
+    from proxlab.blurs import read_blur
+
+    blur = read_blur(psf, Seen(np.zeros((1, 4096, 4096), np.float32), 1, seed), origin=None)
+    if blur.varying or blur.kernels.shape[2] != 1:
+        message = "a study needs one grey psf: give a text, a file or an array (h, w)."
+        raise UsageError(message)
+    kernel = blur.kernels[0, 0, 0]
+    rows, columns = (max(o, n - 1 - o) for o, n in zip(blur.origin, kernel.shape, strict=True))
+    canvas = np.zeros((2 * rows + 1, 2 * columns + 1))  # odd, so that the centre is the centre for everybody
+    top, left = rows - blur.origin[0], columns - blur.origin[1]
+    canvas[top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
+    return canvas / canvas.sum()
+
+
+def psf_text(psf: Any) -> str:
+    return psf if isinstance(psf, str) else f"array {getattr(psf, 'shape', '')}"
+
+
+def percent(levels: Sequence[float]) -> str:
+    return ", ".join(f"{100 * level:g}" for level in levels) + " %"
+
+
+def clock(time_s: float) -> str:
+    """Seconds in words.
+
+    >>> clock(7), clock(95), clock(7300)
+    ('7 s', '1.6 min', '2.0 h')
+    """
+    if time_s < 60:
+        return f"{time_s:.0f} s"
+    return f"{time_s / 60:.1f} min" if time_s < 5400 else f"{time_s / 3600:.1f} h"

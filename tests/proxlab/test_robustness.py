@@ -1,0 +1,234 @@
+"""The study from end to end on tiny pictures, its files, its command; the page as a document."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from imaging.files.picture import write_picture
+from proxlab import robustness
+from proxlab.__main__ import main
+from proxlab.errors import UsageError
+from proxlab.pages.charts import Frame, Line, lines_chart, ticks, tradeoff_chart
+from proxlab.pages.verdict import unreliable, verdict_of
+from proxlab.trials import subjects, units
+
+TINY = {
+    "pictures": 2,
+    "side": 32,
+    "levels": (0.02, 0.06),
+    "attack_levels": (0.02, 0.06),
+    "draws": 2,
+    "attacked": 1,
+    "iterations": 4,
+    "boxes": (2.0,),
+    "shifted": 1,
+    "short_shifts": True,
+    "detailed": 1,
+    "lipschitz": 3,
+    "resamples": 20,
+    "minutes": None,
+}
+PSF = np.ones((3, 3)) / 9
+
+
+def shrink(op, y, sigma):
+    """Half way to the mean."""
+    return 0.5 * y + 0.5 * y.mean()
+
+
+def blind(op, y):
+    """Steps: no gradient anywhere."""
+    return (y * 8).round() / 8
+
+
+@pytest.fixture
+def pictures():
+    rng = np.random.default_rng(1)
+    return [rng.random((12, 12)).repeat(4, 0).repeat(4, 1) for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch):
+    """The expensive baselines are tested elsewhere."""
+    monkeypatch.setattr(subjects, "BASELINES", ("identity",))
+
+
+def study(pictures, out=None, **more):
+    return robustness(
+        {"shrink": shrink, "blind": blind}, pictures, PSF, sizes=TINY, out=out, device="cpu", **more
+    )
+
+
+def test_a_study_says_what_can_be_worked_out_by_hand(pictures, tmp_path):
+    record = study(pictures, tmp_path / "r", say=None)
+    assert (
+        record["schema"] == "proxlab-robustness/1"
+        and [m["name"] for m in record["methods"]][-1] == "identity"
+    )
+    table = record["stability"]["identity"]
+    assert table["rms_gain"]["value"] == pytest.approx(1, abs=1e-5)  # identity moves as far as the data
+    assert table["lipschitz_local"]["value"] == pytest.approx(1, abs=1e-4)
+    # white noise on half way to the mean is halved, up to the mean's own noise; nothing can be worse than 1
+    assert record["stability"]["shrink"]["rms_gain"]["value"] == pytest.approx(0.5, abs=0.01)
+    assert 0.5 <= record["stability"]["shrink"]["lipschitz_local"]["value"] <= 1 + 1e-4
+    for entry in record["curves"]["identity"]:
+        # worst case of y + e against x: the clean error and the budget in one direction
+        assert entry["worst"]["mean"] > entry["random"]["mean"] > entry["clean"]["mean"]
+    for kinds in record["details"].values():
+        assert all(d["constant"] >= d["bound"] - 1e-6 for d in kinds.values())
+    assert record["details"]["shrink"]["dots"]["contrast"] == pytest.approx(
+        0.5 * record["details"]["identity"]["dots"]["contrast"], rel=0.1
+    )
+    rows = list(csv.DictReader((tmp_path / "r" / "per_image.csv").read_text().splitlines()))
+    random = [float(r["relative"]) for r in rows if (r["part"], r["method"]) == ("random", "identity")]
+    mean = np.mean([e["random"]["mean"] for e in record["curves"]["identity"]])
+    assert len(random) == 2 * 2 * 2 and np.mean(random) == pytest.approx(mean)
+    assert json.loads((tmp_path / "r" / "report.json").read_text())["verdict"] == record["verdict"]
+    check_page((tmp_path / "r" / "report.html").read_text(), record)
+
+
+def test_the_worst_error_of_identity_is_clean_error_plus_budget(pictures):
+    """|y + e - x| is largest for e along y - x: exactly |y - x| + |e|."""
+    record = study(pictures)
+    attacked = [e for e in record["curves"]["identity"] if e["worst"]]
+    assert len(attacked) == 2
+    for e in attacked:
+        # one picture is attacked; its clean error is the clean statistic's median or worst
+        names = (e["clean"]["median"], e["clean"]["worst"])
+        gaps = [e["worst"]["mean"] - name for name in names]
+        assert any(gap / e["level"] == pytest.approx(1.0, abs=0.12) for gap in gaps)  # |y| is nearly |x|
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(pictures, tmp_path):
+    first, second = study(pictures, seed=3), study(pictures, seed=3)
+    for part in ("curves", "stability", "shifts", "details", "flags", "boxes"):
+        assert first[part] == second[part]
+    assert study(pictures, seed=4)["curves"] != first["curves"]
+
+
+def test_what_was_done_is_not_done_again(pictures, tmp_path, monkeypatch):
+    whole = study(pictures, tmp_path / "r")
+    calls = []
+    honest = units.worst_unit
+
+    def stop(*args):
+        calls.append(args)
+        raise KeyboardInterrupt
+
+    (next(iter((tmp_path / "r" / "units").glob("worst_shrink*.json")))).unlink()
+    monkeypatch.setattr(units, "worst_unit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        study(pictures, tmp_path / "r", resume=True)
+    monkeypatch.setattr(units, "worst_unit", lambda *args: calls.append(args) or honest(*args))
+    again = study(pictures, tmp_path / "r", resume=True)
+    assert len(calls) == 2 and again["curves"] == whole["curves"]  # the one that was missing, twice
+
+
+def test_a_blind_attack_is_flagged_or_replaced(pictures):
+    record = study(pictures)
+    ways = {m["name"]: m["gradient"] for m in record["methods"]}
+    assert ways["blind"] == "a quadratic surrogate" and ways["identity"] == "automatic differentiation"
+
+
+def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for n, picture in enumerate(pictures):
+        write_picture(f"photos/{n}.png", np.uint8(255 * picture))
+    (tmp_path / "half.py").write_text("def f(op, y):\n    return y / 2\n")
+    from proxlab import study as module
+
+    monkeypatch.setitem(module.PROTOCOLS, "quick", module.Protocol("quick", **TINY, restarts=1))
+    command = ["robustness", "--method", "half:f", "--images", "photos", "--psf", "box:3", "--device", "cpu"]
+    assert main([*command, "--quick", "--minutes", "5"]) == 0
+    said = capsys.readouterr()
+    assert "total     about" in said.err and "errs least" in said.out and "report.html" in said.out
+    assert main(command) == 2
+    assert "holds a report already" in capsys.readouterr().err
+    assert main([*command, "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["curves"]["half:f"]
+
+
+def test_mistakes_are_answered(pictures):
+    with pytest.raises(UsageError, match="wanted one of quick, standard, paper"):
+        robustness("identity", pictures, PSF, protocol="fast")
+    with pytest.raises(UsageError, match="unknown field"):
+        robustness("identity", pictures, PSF, sizes={"picture": 3})
+    with pytest.raises(UsageError, match="a study knows 'unknown' and 'circular'"):
+        robustness("identity", pictures, PSF, boundary="edge")
+
+
+def test_an_error_flag_makes_the_verdict_and_the_exit_code_say_so(pictures):
+    record = study(pictures)
+    flag = {"method": "shrink", "name": "beaten", "level": "error", "text": "beaten", "count": 1}
+    record["flags"] = [flag]
+    assert unreliable(record) == ["shrink"]
+    assert "worst case of shrink is unreliable" in verdict_of(record)
+
+
+class Document(HTMLParser):
+    VOID = ("meta", "img", "input", "line", "polyline", "polygon", "br", "link")
+
+    def __init__(self):
+        super().__init__()
+        self.stack, self.links, self.images, self.ids, self.problems = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given[k] for k in ("href", "src") if k in given]
+        if tag == "img" and not given.get("alt"):
+            self.problems.append("img without alt")
+        if tag == "svg" and not given.get("aria-label"):
+            self.problems.append("svg without label")
+        if tag == "input" and not given.get("aria-label"):
+            self.problems.append("input without label")
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """Nothing is open after it."""
+
+    def handle_endtag(self, tag):
+        if not self.stack or self.stack.pop() != tag:
+            self.problems.append(f"</{tag}> closes something else")
+
+
+def check_page(text, record):
+    page = Document()
+    page.feed(text)
+    assert not page.problems and not page.stack
+    assert len(set(page.ids)) == len(page.ids)
+    outside = [u for u in page.links if not u.startswith(("#", "data:image/png;base64,"))]
+    assert outside == [] and "url(" not in text and "http" not in re.sub(r"base64,[^\"]*", "", text)
+    assert all(u[1:] in page.ids for u in page.links if u.startswith("#"))
+    assert "prefers-color-scheme:dark" in text and "@media print" in text
+    assert text.count("<caption>") >= 5 and all(m["name"] in text for m in record["methods"])
+
+
+def test_an_unclosed_page_would_be_seen():
+    page = Document()
+    page.feed("<p><b>x</p><img src='http://x'>")
+    assert page.problems and page.links == ["http://x"]
+
+
+def test_a_chart_puts_its_points_where_they_belong():
+    frame = Frame((0, 10), (0, 100), ("x", "y"), "a chart")
+    chart = lines_chart([Line("a<b", 0, [(0, 0, 0, 0), (10, 100, 90, 110)])], frame)
+    points = re.search(r'<polyline class="line c0"[^>]*points="([^"]*)"', chart).group(1).split()
+    assert points == [f"{frame.px(0):.1f},{frame.py(0):.1f}", f"{frame.px(10):.1f},{frame.py(100):.1f}"]
+    assert frame.px(5) == pytest.approx((frame.px(0) + frame.px(10)) / 2) and "a&lt;b" in chart
+    assert frame.py(1000) == frame.py(100)  # bands end at the frame
+    assert ticks(0.0, 0.07) == pytest.approx([0, 0.02, 0.04, 0.06])
+
+
+def test_the_bound_is_drawn_where_it_is():
+    frame = Frame((0, 4), (-1, 2), ("eta", "C"), "trade-off")
+    chart = tradeoff_chart((6.0, 2.0), {"m": (3.0, 0.5)}, frame)
+    ends = re.search(r'<polyline class="bound" points="([^"]*)"', chart).group(1).split()
+    # (6 - 2 eta) / 2 is 3 at 0: cut at C = 2, eta = 1; and -1 at eta = 4
+    assert ends == [f"{frame.px(1):.1f},{frame.py(2):.1f}", f"{frame.px(4):.1f},{frame.py(-1):.1f}"]

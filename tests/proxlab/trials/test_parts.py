@@ -1,0 +1,187 @@
+"""Scenes, departures, plans and the store: each held to something computed another way."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from proxlab.errors import InputError, UsageError
+from proxlab.trials.protocol import QUICK, STANDARD, Speed, fit, seconds, total
+from proxlab.trials.scenes import Scene, margin_of, read_scenes, tensor
+from proxlab.trials.shifts import changed_psf, departures
+from proxlab.trials.store import Store
+from proxlab.trials.subjects import find_subjects, with_honest_gradient
+
+PSF = np.outer([1, 3, 2.0], [1, 2, 5, 2, 0.0])
+PSF /= PSF.sum()
+
+
+@pytest.fixture
+def scene():
+    m = margin_of(PSF)
+    return Scene("a", np.random.default_rng(0).random((40 + 2 * m, 36 + 2 * m)), PSF, m)
+
+
+def test_data_are_a_true_convolution_that_sees_no_border(scene):
+    y, x, m = scene.data(), scene.wide, scene.margin
+    for i, j in ((0, 0), (39, 35), (7, 20)):
+        by_hand = sum(
+            PSF[a, b] * x[i + m - (a - 1), j + m - (b - 2)] for a in range(3) for b in range(5)
+        )  # psf * x at the pixel, the centre at n // 2
+        assert y[i, j] == pytest.approx(by_hand)
+    assert y.shape == scene.truth.shape == (40, 36)
+
+
+def test_the_believed_operator_explains_the_data_away_from_its_own_borders(scene):
+    """Two codes, scipy on the wide field and the operator on its own: they agree away from the borders."""
+    op = scene.operator()
+    field = torch.zeros(1, *op.img_size)
+    rows, columns = op.start
+    field[..., rows : rows + 40, columns : columns + 36] = tensor(scene.truth, "cpu")
+    inside = op.A(field)[0, 0, 4:-4, 4:-4].numpy()
+    assert np.abs(inside - scene.data()[4:-4, 4:-4]).max() < 1e-5
+
+
+def test_the_middle_of_a_scene_is_the_same_scene(scene):
+    small = scene.crop(20)
+    top, left = (40 - 20) // 2, (36 - 20) // 2
+    rows, columns = small.truth.shape
+    assert np.array_equal(small.truth, scene.truth[top : top + rows, left : left + columns])
+    assert np.allclose(small.data(), scene.data()[top : top + rows, left : left + columns])
+
+
+def test_pictures_left_over_are_for_tuning_only():
+    pictures = [np.random.default_rng(n).random((60, 60)) for n in range(5)]
+    tests, rest = read_scenes(pictures, PSF, count=8, side=32)
+    assert (len(tests), len(rest)) == (3, 2)
+    tests, rest = read_scenes(pictures, PSF, count=4, side=32)
+    assert (len(tests), len(rest)) == (4, 1)
+    assert {s.name for s in tests}.isdisjoint(s.name for s in rest)
+    tests, rest = read_scenes(pictures[:2], PSF, count=8, side=32)
+    assert (len(tests), len(rest)) == (2, 0)
+
+
+def test_colour_becomes_grey_by_601():
+    colour = np.zeros((60, 60, 3))
+    colour[..., 1] = 0.5
+    tests, _ = read_scenes([colour], PSF, count=1, side=32)
+    assert tests[0].truth == pytest.approx(0.587 * 0.5)
+
+
+def test_a_picture_too_small_is_refused():
+    with pytest.raises(InputError, match="so that the data see no border: take larger ones"):
+        read_scenes([np.zeros((36, 36))], PSF, count=1, side=32)
+
+
+def test_a_psf_changes_as_it_should():
+    n = np.arange(21) - 10.0
+    wide = lambda s: np.exp(-(n[:, None] ** 2 + n**2) / (2 * s**2))  # noqa: E731
+    g = wide(2.0) / wide(2.0).sum()
+    variance = lambda k: (k * (np.arange(len(k)) - len(k) // 2)[:, None] ** 2).sum()  # noqa: E731
+    # interpolation and averaging over pixels add a little width of their own
+    assert variance(changed_psf(g, zoom=1.2)) == pytest.approx(1.44 * variance(g), rel=0.08)
+    assert variance(changed_psf(g, zoom=0.8)) == pytest.approx(0.64 * variance(g), rel=0.12)
+    moved = changed_psf(g, shift=0.5)
+    columns = np.arange(moved.shape[1]) - moved.shape[1] // 2
+    assert (moved * columns).sum() == pytest.approx(0.5, abs=0.02) and moved.sum() == pytest.approx(1)
+    line = np.zeros((11, 11))
+    line[5] = 1 / 11
+    turned = changed_psf(line, angle=5)
+    i, j = np.indices(turned.shape) - turned.shape[0] // 2
+    covariance, spread = (turned * i * j).sum(), (turned * j * j).sum()
+    assert abs(np.rad2deg(np.arctan(covariance / spread))) == pytest.approx(5, abs=0.7)
+
+
+def test_departures_have_the_level_they_say(scene):
+    sigma = 0.02
+    clean = scene.data()
+    for shift in departures(short=False):
+        y = shift.make(scene, sigma, 3)
+        rms = float(np.sqrt(np.mean((y - clean) ** 2)))
+        if shift.group in ("reference", "level", "border") or shift.name.startswith(("unif", "corr", "Pois")):
+            assert rms == pytest.approx(sigma, rel=0.12), shift.name
+        elif shift.name.startswith("rounding"):
+            assert rms == pytest.approx(sigma, rel=0.25)
+        else:
+            assert rms > 0.2 * sigma, shift.name
+    assert len(departures(short=True)) == 13 and len(departures(short=False)) == 19
+
+
+def test_a_plan_is_cut_until_it_fits_and_says_so():
+    speeds = {"slow": Speed({0.01: 2.0, 0.03: 1.0, 0.08: 0.5}, 1.0)}
+    full = total(QUICK, speeds)
+    fitted, cuts = fit(QUICK, speeds, full / 4)
+    assert total(fitted, speeds) <= full / 4 and cuts
+    assert any(text.startswith("attacked: ") and "instead of 4" in text for text in cuts)
+    assert fit(QUICK, speeds, full + 1) == (QUICK, [])
+    _, hopeless = fit(QUICK, speeds, 0.1)
+    assert "even so about" in hopeless[-1]
+
+
+def test_the_cost_of_a_plan_by_hand():
+    speed = Speed({0.01: 1.0, 0.03: 2.0, 0.08: 3.0}, 4.0)
+    parts = seconds(QUICK, speed)
+    assert parts["noise"] == 8 * 6 * (1 + 2 + 3)
+    assert parts["shift"] == 2 * 19 * 2
+    assert parts["worst"] == 4 * (sum(50 * (c + 4) + 20 * c for c in (1, 2, 3)) + 50 * (2 + 4))
+
+
+def test_standard_holds_the_levels_of_the_literature():
+    assert STANDARD.levels == (0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08) and STANDARD.pictures == 50
+
+
+def test_a_unit_is_made_once_and_remade_when_its_inputs_change(tmp_path):
+    calls = []
+
+    def work():
+        calls.append(1)
+        return {"value": 1.5, "pictures": {"a": np.eye(2)}}
+
+    key = ("noise", "tv", "a picture/with a slash.png", "0.03")
+    store = Store(tmp_path, resume=True)
+    assert store.get(key, 1, work)["value"] == 1.5 and not store.done(key, 2)
+    record = store.get(key, 1, work)
+    assert len(calls) == 1 and np.array_equal(store.pictures(record)["a"], np.eye(2))
+    store.get(key, 2, work)
+    assert len(calls) == 2
+    Store(tmp_path, resume=False).get(key, 2, work)
+    assert len(calls) == 3
+
+
+def test_methods_come_by_name_by_function_and_by_module(tmp_path, monkeypatch):
+    (tmp_path / "my_own_method.py").write_text(
+        "def f(op, y, sigma):\n    'Mine.'\n    return (1 - sigma) * y\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    named = find_subjects({"mine": "my_own_method:f", "double": lambda op, y: 2 * y}, device="cpu", seed=0)
+    assert [s.name for s in named] == ["mine", "double", "identity", "wiener", "tikhonov", "tv"]
+    y = torch.ones(1, 1, 2, 2)
+    assert torch.allclose(named[0].at(0.25).reconstruct(None, y), 0.75 * y)
+    assert torch.equal(named[1].at(0.25).reconstruct(None, y), 2 * y)
+    assert "not told" in named[1].summary
+    with pytest.raises(UsageError, match="cannot be imported"):
+        find_subjects("my_own_method:g", device="cpu", seed=0)
+    with pytest.raises(UsageError, match="unknown method 'weiner'"):
+        find_subjects("weiner", device="cpu", seed=0)
+
+
+def test_where_autograd_is_blind_the_surrogate_takes_over(scene):
+    from algorithms.classical import tikhonov
+
+    def honest(op, y):
+        return tikhonov(op, y, lam=0.01, rtol=1e-4)
+
+    def masked(op, y):
+        return (tikhonov(op, y, lam=0.01, rtol=1e-4) * 64).round() / 64
+
+    op = scene.operator("circular")  # closed form, so that autograd sees through the honest one
+    y, truth = tensor(scene.data(), "cpu"), tensor(scene.truth, "cpu")
+    subjects = find_subjects({"honest": honest, "masked": masked}, device="cpu", seed=0)[:2]
+    ways = [with_honest_gradient(s, op, y, truth, 0.01).way for s in subjects]
+    assert ways == ["autograd", "tikhonov"]
+
+
+def test_numbers_survive_json(tmp_path):
+    record = Store(tmp_path, resume=False).get(("a",), 0, lambda: {"x": float("nan"), "y": (1, 2)})
+    assert record["x"] is None and json.loads(json.dumps(record))["y"] == [1, 2]
