@@ -15,7 +15,7 @@ from algorithms.unrolled import Denoise, StepRule, hqs_step
 Map = Callable[[Tensor], Tensor]
 
 
-def equilibrium(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
+def fixed_point(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
     """x* = step(x*), found by iterating; its gradient by the implicit function theorem.
 
     With J the Jacobian of step at x* and v the gradient that arrives, u = v + J^T u is iterated too and
@@ -25,7 +25,7 @@ def equilibrium(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
     Bai, Kolter and Koltun, "Deep Equilibrium Models" (2019); for imaging Gilton, Ongie and Willett (2021).
 
     >>> slope = torch.tensor([0.5], requires_grad=True)
-    >>> equilibrium(lambda x: slope * x + 1, torch.zeros(1), tol=1e-6, max_iter=99).backward()
+    >>> fixed_point(lambda x: slope * x + 1, torch.zeros(1), tol=1e-6, max_iter=99).backward()
     >>> slope.grad  # of 1 / (1 - slope)
     tensor([4.0000])
     """
@@ -63,7 +63,7 @@ class Equilibrium(nn.Module):
     """A solver's step around a denoiser, repeated to its fixed point, one learned pair for all repetitions.
 
     `schedule(noise)` gives one pair (sigma, gamma); the fixed point exists and is unique where the step is a
-    contraction: a denoiser that is one, or a data term that curves enough. See `equilibrium` for the
+    contraction: a denoiser that is one, or a data term that curves enough. See `fixed_point` for the
     exceptions.
     """
 
@@ -83,6 +83,6 @@ class Equilibrium(nn.Module):
     def forward(self, f: Any, noise: Tensor, x0: Tensor) -> Tensor:
         """The fixed point, reached from x0."""
         (pair,) = self.schedule(noise)
-        return equilibrium(
+        return fixed_point(
             lambda x: self.step(f, self.denoise, pair, x).x, x0, tol=self.tol, max_iter=self.max_iter
         )

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from algorithms.equilibrium import Equilibrium, equilibrium
+from algorithms.equilibrium import Equilibrium, fixed_point
 from algorithms.state import NotConvergedError
 from algorithms.unrolled import STEPS, Schedule, Unrolled
 from imaging.blur import CircularBlur
@@ -76,7 +76,7 @@ def test_gradients_of_a_linear_map():
     """x = M x + b has dx/db = (I - M)^-1, against a dense solve."""
     M = torch.tensor([[0.2, 0.5], [-0.3, 0.4]], dtype=torch.float64)
     b = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
-    x = equilibrium(lambda x: M @ x + b, torch.zeros_like(b), tol=1e-14, max_iter=500)
+    x = fixed_point(lambda x: M @ x + b, torch.zeros_like(b), tol=1e-14, max_iter=500)
     inverse = torch.linalg.inv(torch.eye(2, dtype=torch.float64) - M)
     torch.testing.assert_close(x, inverse @ b)
     x[0].backward()
@@ -84,7 +84,7 @@ def test_gradients_of_a_linear_map():
 
 
 def test_without_gradients_nothing_is_kept():
-    x = equilibrium(lambda x: x / 2 + 1, torch.zeros(3), tol=1e-6, max_iter=99)
+    x = fixed_point(lambda x: x / 2 + 1, torch.zeros(3), tol=1e-6, max_iter=99)
     assert not x.requires_grad
     torch.testing.assert_close(x, torch.full((3,), 2.0))
 
@@ -101,4 +101,4 @@ def test_the_memory_does_not_grow_with_the_iterations(problem):
 
 def test_an_expansion_is_refused():
     with pytest.raises(NotConvergedError, match="stopped after"):
-        equilibrium(lambda x: 2 * x + 1, torch.ones(3), tol=1e-6, max_iter=20)
+        fixed_point(lambda x: 2 * x + 1, torch.ones(3), tol=1e-6, max_iter=20)
