@@ -101,6 +101,7 @@ class Session:
     def __init__(self, places: Places, recipe: Recipe, learner: Learner, data: Data):
         self.places, self.recipe, self.learner, self.data = places, recipe, learner, data
         self.best, self.seconds = float("-inf"), 0.0
+        self.start: str | None = None
         self.psnr: dict[str, float] = {}
 
     def steps(self) -> Iterator[Step]:
@@ -150,6 +151,7 @@ class Session:
             "data_hash": self.data.fingerprint,
             "recipe": asdict(cast(Any, self.recipe)),
             "plan": asdict(self.learner.plan),
+            "start": self.start,
             "steps": self.learner.done,
             "seconds": round(self.seconds, 1),
             "processes": processes.world(),
@@ -160,13 +162,14 @@ class Session:
     def save(self) -> None:
         """Write the state beside OUT."""
         notes = {"best": self.best, "seconds": self.seconds, "recipe": asdict(cast(Any, self.recipe))}
-        notes |= {"data": self.data.fingerprint, "psnr": self.psnr}
+        notes |= {"data": self.data.fingerprint, "psnr": self.psnr, "start": self.start}
         self.learner.save(self.places.state, {"session": json.dumps(notes)})
 
     def restore(self) -> None:
         """Go back to the saved state."""
         notes = json.loads(self.learner.restore(self.places.state)["session"])
         self.best, self.seconds, self.psnr = notes["best"], notes["seconds"], notes.get("psnr", {})
+        self.start = notes.get("start")
         if notes["data"] != self.data.fingerprint:
             say("these are not the pictures the training began with: it goes on with the new ones.")
         if processes.rank() == 0:
@@ -201,7 +204,9 @@ def begin(
         say(f"{pace:.3f} s a step: {steps} steps in {minutes:g} minutes.")
     if processes.rank() == 0:
         places.logbook.begin()
-    return Session(places, recipe, Learner(network, plan, device=device, wrap=processes.wrapper()), data)
+    session = Session(places, recipe, Learner(network, plan, device=device, wrap=processes.wrapper()), data)
+    session.start = None if start is None else Path(start).name
+    return session
 
 
 def _take_over(network: Any, trained: Any) -> None:

@@ -98,6 +98,8 @@ def test_a_training_can_start_from_weights(folder):
     assert all(torch.equal(begun[k], t) for k, t in tensors(first.places.out).items())
     assert second.recipe.config["widths"] == [4, 6]
     assert finish(second)[-1] == 6
+    assert read_provenance(second.places.out)["start"] == "first.safetensors"
+    assert read_provenance(first.places.out)["start"] is None
 
 
 def test_out_holds_the_best_weights_not_the_last(folder, monkeypatch):
