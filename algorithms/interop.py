@@ -30,6 +30,37 @@ class AsReconstructor(deepinv.models.Reconstructor):
         return self.reconstruct(physics, y)
 
 
+class AsPrior(nn.Module):
+    """A function g of ours, value and prox with its weight bound in, as a prior for deepinv's algorithms.
+
+    They call prox(x, sigma, gamma=), grad(x, sigma) and the prior itself; sigma is not looked at. A g without
+    value says explicit_prior = False, and deepinv then keeps no objective. Priors of ours that are modules
+    (DenoiserPrior, Fixed) need no such dress.
+
+    >>> from priors import L1
+    >>> import torch
+    >>> AsPrior(L1(0.5)).prox(torch.ones(1, 1, 1, 1), None, gamma=1.0).item()
+    0.5
+    """
+
+    def __init__(self, g: Any):
+        super().__init__()
+        self.g = g
+        self.explicit_prior = hasattr(g, "value")
+
+    def prox(self, x: Tensor, sigma: float | Tensor | None = None, *, gamma: float | Tensor) -> Tensor:
+        """g.prox(x, gamma=gamma)."""
+        return self.g.prox(x, gamma=gamma)
+
+    def grad(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """g.grad(x)."""
+        return self.g.grad(x)
+
+    def forward(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """g.value(x), (B,)."""
+        return self.g.value(x)
+
+
 class AtLevel:
     """A prior that takes its level as an argument, such as deepinv's PnP and RED, as one bound to a level.
 
