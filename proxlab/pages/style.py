@@ -25,6 +25,7 @@ border-left:4px solid var(--note)}.flags .error{border-color:var(--error)}
 .scroll{overflow-x:auto}figure{margin:0}figcaption{color:var(--soft);font-size:.9rem;margin:.2rem 0 .4rem}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:100%}
 caption{text-align:left;color:var(--soft);padding:.3rem 0}
+.wide{display:inline-block;min-width:min(17rem,45vw);font-weight:400}
 caption span{display:block;max-width:min(62rem,calc(100vw - 2.6rem));white-space:normal}
 th[scope=row]{position:sticky;left:0;background:var(--paper);white-space:normal;min-width:7rem;max-width:24rem}
 th,td{padding:.28rem .6rem;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}

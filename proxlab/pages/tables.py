@@ -92,7 +92,9 @@ def stability_table(record: Mapping[str, Any]) -> str:
         entries = [record["stability"][name].get(key) for name in names]
         first = next(e for e in entries if e)
         cells = [_interval(e) for e in entries]
-        rows.append([f"{escape(first['definition'])}", escape(first["kind"]), *cells])
+        rows.append(
+            [f'<span class="wide">{escape(first["definition"])}</span>', escape(first["kind"]), *cells]
+        )
     head = ["definition", "what it is", *(escape(name) for name in names)]
     text = (
         "Norms are over whole pictures, at the middle budget. An empirical lower bound is what was seen: the "
