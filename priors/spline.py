@@ -58,7 +58,7 @@ def _by_slopes(g: Tensor, t: Tensor, place: Tensor, count: int, step: float) -> 
 
 def _signed_place(t: Tensor, count: int, step: float) -> Tensor:
     """The number of the interval, 0 for the lowest, of each entry of t (B, C, H, W), shape (B, C, H W)."""
-    shifted = torch.mul(t, 1 / step).add_(count).clamp_(0, 2 * count - 1)
+    shifted = torch.add(t.new_tensor(count), t, alpha=1 / step).clamp_(0, 2 * count - 1)
     return shifted.flatten(2).int().long()  # two conversions that have vector instructions
 
 
