@@ -99,25 +99,17 @@ def weights(task: Task) -> Callable[[Tensor], Tensor] | None:
 
 def certificate(task: Task, residuals: list[float], f: Any) -> dict[str, Any]:
     """A denoiser is the prox of nothing known, so a run down a schedule proves nothing; what was seen."""
+    from algorithms.certificate import OBSERVED, Condition, certify
+
     name = getattr(task.prior, "name", "the denoiser")
-    conditions = [
-        {
-            "claim": "the last relative change of x",
-            "kind": "observed",
-            "detail": f"{name} is not known to be the prox of a function; {len(residuals)} steps",
-            "value": residuals[-1],
-        }
-    ]
+    detail = f"{name} is not known to be the prox of a function; {len(residuals)} steps"
+    seen = [Condition("the last relative change of x", OBSERVED, detail, residuals[-1])]
     left = getattr(f, "left", [])
     if left:
-        worst = {"claim": "relative residual that the data steps left, at most", "kind": "observed"}
-        conditions.append(
-            {**worst, "detail": f"{sum(f.taken)} conjugate gradients in all", "value": max(left)}
-        )
-    return {
-        "verdict": f"nothing is proven. Observed: the last relative change of x ({residuals[-1]:.2g}).",
-        "conditions": conditions,
-    }
+        claim = "the largest relative residual that a data step left"
+        detail = f"{sum(f.taken)} conjugate gradients in all"
+        seen.append(Condition(claim, OBSERVED, detail, max(left)))
+    return certify(None, [], seen).as_dict()
 
 
 METHOD = PlugAndPlay()
