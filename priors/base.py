@@ -122,7 +122,6 @@ class Fixed(nn.Module):
         self.network: Any = network
         self.sigma, self.gamma = sigma, gamma
         self.explicit_prior = hasattr(network, "value")
-        self._twin: list[Any] = []  # the network in float64, once its value was asked for; not a submodule
 
     def prox(self, x: Tensor, sigma: float | Tensor | None = None, *, gamma: float | Tensor) -> Tensor:
         """f(x, sigma) at the bound level; raises ValueError at any other gamma."""
@@ -150,13 +149,12 @@ class Fixed(nn.Module):
         """R(x) for x = prox(z), (B,) in float64, without inversion; needs the network's `potential` psi.
 
         gamma R(x) = <z, x> - |x|^2 / 2 - psi(z), psi read in float64: an error e of x as f(z), such as
-        rounding, changes that by less than |e|^2 / (2 a), a the convexity of psi (see `priors.potential`).
+        rounding, changes that by at most |e|^2 / (2 a), a the convexity of psi (see `priors.potential`).
         """
-        if not self._twin:
-            twin = copy.deepcopy(self.network)
-            self._twin.append(twin.double() if hasattr(twin, "double") else twin)
+        twin = copy.deepcopy(self.network)  # each time: the weights may have changed or moved since
+        twin = twin.double() if hasattr(twin, "double") else twin
         z, x = z.double(), x.double()
-        value: Tensor = (z * x - x.square() / 2).flatten(1).sum(1) - self._twin[0].potential(z, self.sigma)
+        value: Tensor = (z * x - x.square() / 2).flatten(1).sum(1) - twin.potential(z, self.sigma)
         return value / self.gamma
 
     def value(self, x: Tensor) -> Tensor:

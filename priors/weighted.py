@@ -87,6 +87,11 @@ class PerChannel:
         result: Tensor = self.prior(_apart(x), sigma)
         return result.view_as(x)
 
+    def double(self) -> PerChannel:
+        """Itself with the prior turned to float64, as modules have it."""
+        self.prior.double()
+        return self
+
     def _value(self, x: Tensor, sigma: float) -> Tensor:
         return _summed(self.prior.value(_apart(x), sigma), x)
 

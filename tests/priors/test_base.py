@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from deepinv.models import MedianFilter
@@ -7,6 +9,8 @@ from priors import base
 from priors.base import DenoiserPrior, Fixed
 from priors.checkpoint import build, save_network
 from priors.denoiser import DenoiserConfig
+from priors.lpn import LPN, LPNConfig
+from priors.weighted import PerChannel
 
 CONFIG = DenoiserConfig(widths=(4, 6), blocks=(1, 1))
 
@@ -89,3 +93,23 @@ def test_fixed_refuses_another_gamma_and_a_missing_value():
     assert not bare.explicit_prior
     with pytest.raises(NotImplementedError, match="no value to read"):
         bare.value(torch.zeros(1, 1, 2, 2))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_values_at_outputs_are_read_in_float64_with_the_weights_of_now(channels):
+    """In single precision, and for a grey network on the channels of a colour picture."""
+    net = LPN(LPNConfig(side=3)).float().requires_grad_(False)
+    prior = Fixed(net if channels == 1 else PerChannel(net), sigma=0.1, gamma=2.0)
+    z = torch.rand(2, channels, 6, 5, dtype=torch.float32)
+    for _ in range(2):
+        exact = copy.deepcopy(net).double()
+        y = z.double()
+        x = exact(y.view(-1, 1, 6, 5), 0.1).view_as(y)
+        terms = (y * x - x.square() / 2).sum((1, 2, 3))
+        psi = exact.potential(y.view(-1, 1, 6, 5), 0.1).view(2, channels).sum(1)
+        found = prior.value_at_output(z, prior.prox(z, gamma=2.0))
+        assert found.dtype == torch.float64
+        assert torch.allclose(found, (terms - psi) / 2, rtol=1e-6)
+        assert next(net.parameters()).dtype == torch.float32
+        for p in net.parameters():
+            p.add_(0.1)
