@@ -16,6 +16,7 @@ from imaging.operator import Factored, column, factored
 
 Schedule = tuple[tuple[float, float], ...]  # (level for the denoiser, gamma of the data step), a pair a step
 Apply = Callable[[Tensor], Tensor]
+Denoise = Callable[[Tensor, float], Tensor]
 
 
 def geometric(noise: float, *, start: float, n: int, weight: float) -> Schedule:
@@ -53,6 +54,28 @@ def robust(noise: float, *, start: float, n: int, weight: float, floor: float, m
         message = f"margin is {margin}, wanted 1 or more: it raises an estimate that may be too low."
         raise ValueError(message)
     return geometric(max(margin * noise, floor), start=start, n=n, weight=weight)
+
+
+def in_turn(denoise: Denoise, schedule: Schedule) -> Denoise:
+    """The denoiser with a picture turned or mirrored differently at each level of the schedule, and back.
+
+    A network is not quite indifferent to orientation; what it leaves is then not left eight times alike.
+    Zhang et al. (2022), whose "periodical geometric self-ensemble" costs nothing beside the turning.
+
+    >>> lean = lambda x, sigma: x + torch.tensor([0.0, 1.0])
+    >>> turned = in_turn(lean, ((0.4, 1.0), (0.2, 1.0)))
+    >>> [turned(torch.zeros(1, 1, 1, 2), sigma).flatten().tolist() for sigma in (0.4, 0.2)]
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    turns = {sigma: divmod(k % 8, 2) for k, (sigma, _) in reversed(list(enumerate(schedule)))}
+
+    def denoised(x: Tensor, sigma: float) -> Tensor:
+        quarters, mirrored = turns.get(sigma, (0, 0))
+        z = torch.rot90(x, quarters, (2, 3))
+        z = denoise(z.flip(3) if mirrored else z.contiguous(), sigma)
+        return torch.rot90(z.flip(3) if mirrored else z, -quarters, (2, 3)).contiguous()
+
+    return denoised
 
 
 @dataclass(frozen=True, eq=False)

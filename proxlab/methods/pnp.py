@@ -40,14 +40,14 @@ class PlugAndPlay:
     def run(self, task: Task) -> Outcome:
         """Down the ladder once."""
         from algorithms.driver import Until, every, solve
-        from algorithms.pnp import data_term
+        from algorithms.pnp import data_term, in_turn
         from algorithms.splitting import hqs
         from imaging.operator import embed
         from proxlab.networks import denoiser
 
         f = data_term(task.op, task.y, steps=FEW, enough=ENOUGH, weigh=weights(task))
         pairs = schedule(task)
-        states = hqs(f, denoiser(task), pairs, x0=embed(task.op, task.y))
+        states = hqs(f, in_turn(denoiser(task), pairs), pairs, x0=embed(task.op, task.y))
         run = solve(every(states, 1, reporting(task, len(pairs))), Until(tol=0.0, max_iter=len(pairs)))
         status, reason = finish(run)
         if status == "max_iter":

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from algorithms.pnp import ShortLeastSquares, data_term, geometric, robust, weights_of_counts
+from algorithms.pnp import ShortLeastSquares, data_term, geometric, in_turn, robust, weights_of_counts
 from algorithms.splitting import hqs
 from imaging.blur import CircularBlur, PaddedBlur, WindowedBlur
 from imaging.fidelity import LeastSquares
@@ -158,3 +158,22 @@ def test_unknown_borders_cost_little_beside_periodic_ones(truth, psf):
     middle = (..., slice(5, -5), slice(5, -5))
     assert (op.window(seen) - periodic)[middle].abs().max() < 0.02
     assert (periodic - truth)[middle].square().mean() < 0.3 * (y - truth)[middle].square().mean()
+
+
+def test_in_turn_undoes_its_turns_and_takes_all_eight():
+    """A denoiser blind to orientation is left as it is; one that marks a corner marks all places of it."""
+    pairs = geometric(0.01, start=0.2, n=8, weight=0.25)
+    x = torch.rand(1, 1, 5, 7, dtype=torch.float64)
+
+    def mark(z, sigma):
+        z = torch.zeros_like(z)
+        z[..., 0, 1] = 1
+        return z
+
+    seen = set()
+    for sigma, _ in pairs:
+        assert torch.equal(in_turn(lambda z, s: z * s, pairs)(x, sigma), x * sigma)
+        (place,) = in_turn(mark, pairs)(x, sigma)[0, 0].nonzero().tolist()
+        seen.add(tuple(place))
+    corners = {(0, 1), (0, 5), (4, 1), (4, 5), (1, 0), (1, 6), (3, 0), (3, 6)}
+    assert seen == corners
