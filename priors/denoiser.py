@@ -142,8 +142,8 @@ def _check_picture(x: Tensor, channels: int) -> None:
 
 
 def noise_levels(sigma: float | Tensor, x: Tensor) -> Tensor:
-    """sigma as a tensor (1, 1, 1, 1) or (B, 1, 1, 1) like x; raises ValueError for a negative or misshapen
-    level.
+    """sigma as a tensor (1, 1, 1, 1) or (B, 1, 1, 1) like x; raises ValueError for a level that is negative
+    or not finite, and for a misshapen one.
 
     >>> noise_levels(0.1, torch.zeros(3, 1, 4, 4)).shape
     torch.Size([1, 1, 1, 1])
@@ -154,8 +154,11 @@ def noise_levels(sigma: float | Tensor, x: Tensor) -> Tensor:
             f"sigma holds {level.shape[0]} levels for {x.shape[0]} pictures: give one level or one a picture."
         )
         raise ValueError(message)
-    if not isinstance(sigma, Tensor) and not sigma >= 0:
-        message = f"sigma is {sigma}: a noise level is a fraction of the data range, zero or positive."
+    wrong = level[~((level >= 0) & (level < torch.inf))]
+    if len(wrong):
+        message = (
+            f"sigma is {float(wrong[0]):g}: a noise level is a fraction of the data range, zero or positive."
+        )
         raise ValueError(message)
     return level
 

@@ -109,3 +109,13 @@ def test_bfloat16_only_for_float32_without_gradients(precision):
     assert torch.allclose(rounded, exact, atol=2e-2)
     assert torch.equal(net(x.clone().requires_grad_(), 0.1), exact)
     assert net.double()(x.double(), 0.1).dtype == torch.float64
+
+
+@pytest.mark.parametrize("wrong", [-0.2, float("nan"), float("inf")])
+def test_a_level_that_is_none_is_refused_in_a_tensor_too(wrong):
+    """A negative one in a tensor would turn a learned proximal network into something that is not convex."""
+    x = torch.zeros(2, 1, 3, 3)
+    for sigma in (wrong, torch.tensor(wrong), torch.tensor([0.1, wrong])):
+        with pytest.raises(ValueError, match=f"sigma is {wrong}: a noise level is a fraction"):
+            noise_levels(sigma, x)
+    assert noise_levels(torch.tensor([0.0, 0.1]), x).shape == (2, 1, 1, 1)
