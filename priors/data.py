@@ -108,6 +108,8 @@ def load_pictures(folders: Sequence[str | Path], *, color: bool) -> Pictures:
 def as_training_pixels(stored: np.ndarray, *, color: bool) -> np.ndarray:
     """uint8 (C, H, W) from stored pixels (H, W) or (H, W, 1..4) of uint8, uint16 or floats on [0, 1].
 
+    Floats a little outside are clipped; ValueError below -1, above 2, and for any other type or shape.
+
     >>> as_training_pixels(np.full((2, 3), 65535, np.uint16), color=True).shape
     (3, 2, 3)
     >>> int(as_training_pixels(np.full((2, 3), 65535, np.uint16), color=False).max())
@@ -133,6 +135,11 @@ def as_training_pixels(stored: np.ndarray, *, color: bool) -> np.ndarray:
     scaled = stored.astype(np.float32) * np.float32(255.0 / top)
     if not np.isfinite(scaled).all():
         message = "some pixels are not finite."
+        raise ValueError(message)
+    if stored.dtype.kind == "f" and not -1 <= stored.min() <= stored.max() <= 2:
+        message = (
+            f"pixels run from {stored.min():g} to {stored.max():g}: floats are read on [0, 1], rescale them."
+        )
         raise ValueError(message)
     if color:
         scaled = np.broadcast_to(scaled, (*scaled.shape[:2], 3))

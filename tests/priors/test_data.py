@@ -73,6 +73,9 @@ def test_unknown_pixels_are_refused():
         as_training_pixels(np.zeros((3, 3), np.int64), color=False)
     with pytest.raises(ValueError, match="shape"):
         as_training_pixels(np.zeros((3, 3, 9), np.uint8), color=False)
+    with pytest.raises(ValueError, match="run from 0 to 200: floats are read on"):
+        as_training_pixels(np.array([[0, 200]], np.float32), color=False)
+    assert as_training_pixels(np.array([[-0.1, 1.2]], np.float32), color=False).tolist() == [[[0, 255]]]
 
 
 def test_reflection_of_small_pictures():
