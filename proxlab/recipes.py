@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,12 @@ TOP_SIGMA = 55 / 255  # a little above the strongest noise of the benchmarks, wh
 UNROLLED_SIGMA = 15 / 255
 # Options that not every kind has: name among the arguments -> flag.
 SPECIAL = {"loss": "--loss", "reach": "--reach", "checkpointing": "--checkpointing", **FLAGS}
+
+# Options that decide a training from its first step on: a resumed one takes them from its state.
+KEPT = (
+    *("kind", "loss", "color", "sigma", "batch", "patch", "seed", "optimizer", "reach"),
+    *("arch", "preprocess", "target", "noise", "inject"),
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,20 @@ def recipe_of(args: Namespace) -> Recipe:
             message = f"a training of {args.kind!r} has no {flag}: it belongs to {having}."
             raise UsageError(message)
     return kind.recipe(args)
+
+
+def check_resumed(args: Namespace, saved: Mapping[str, Any]) -> None:
+    """Refuse, by UsageError, an option that differs from what a training to be resumed was begun with."""
+    for name in KEPT:
+        given = getattr(args, name, None)
+        if given is None or name not in saved or json.loads(json.dumps(given)) == saved[name]:
+            continue
+        what = "kind" if name == "kind" else f"--{name}"
+        message = (
+            f"the training to resume was begun with {what} {saved[name]}, now it is {given}: leave it so, "
+            "or begin anew with another --out."
+        )
+        raise UsageError(message)
 
 
 def optimizer_of(recipe: Any) -> str:

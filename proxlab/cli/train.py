@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from proxlab.blur_recipe import LOSSES, add_deblur_options
 from proxlab.cli.parser import add_output_flags
 from proxlab.errors import ConvergenceError, InputError, UsageError
-from proxlab.recipes import KINDS, TOP_SIGMA, UNROLLED_SIGMA, optimizer_of, precision_of, recipe_of
+from proxlab.recipes import (
+    KINDS,
+    TOP_SIGMA,
+    UNROLLED_SIGMA,
+    check_resumed,
+    optimizer_of,
+    precision_of,
+    recipe_of,
+)
 
 if TYPE_CHECKING:
     from priors.recipe import Recipe
@@ -113,17 +121,20 @@ def _train(args: argparse.Namespace) -> int:
 
 def _session(args: argparse.Namespace, places: Places) -> Session:
     from priors.session import begin, resume
+    from priors.train import read_plan
 
     device = args.device or "cpu"
     if args.resume:
+        plan, notes = read_plan(places.state)
+        check_resumed(args, {"optimizer": plan.optimizer, **notes["recipe"]})
         return resume(places, device=device, change=plan_changes(args, device))
     if places.state.exists() and not args.overwrite:
         message = (
             f"a training lies at {str(places.state)!r}: --resume goes on with it, --overwrite begins anew."
         )
         raise UsageError(message)
-    recipe, plan = asked(args, device)
-    return begin(places, recipe, plan, device=device, minutes=args.minutes, start=args.start)
+    recipe, fresh = asked(args, device)
+    return begin(places, recipe, fresh, device=device, minutes=args.minutes, start=args.start)
 
 
 def asked(args: argparse.Namespace, device: str) -> tuple[Recipe, Plan]:

@@ -130,6 +130,23 @@ def test_a_finished_training_is_not_overwritten(folder):
 
 
 @pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (["--batch", "4"], "begun with --batch 2, now it is 4: leave it so"),
+        (["--loss", "l2"], "begun with --loss l1"),
+        (["--sigma", "0:0.1"], "begun with --sigma"),
+        (["--optimizer", "adam"], "begun with --optimizer muon"),
+    ],
+)
+def test_a_resumed_training_is_not_quietly_another(folder, change, text):
+    assert command(words(folder, steps=1)) == 0
+    with pytest.raises(UsageError, match=text):
+        command([*words(folder), *change, "--resume"])
+    with pytest.raises(UsageError, match="begun with kind denoiser, now it is lpn"):
+        command(["train", "lpn", *words(folder)[2:], "--resume"])
+
+
+@pytest.mark.parametrize(
     ("change", "error", "text"),
     [
         (["--images", "/nowhere"], InputError, "there is no folder or file '/nowhere'"),
