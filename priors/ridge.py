@@ -141,9 +141,12 @@ class Ridge(nn.Module):
         return self.energy(x, sigma).grad(x)
 
     def potential(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """psi(y) = max over x of <y, x> - |x|^2 / 2 - R(x), shape (B,): convex, of gradient m(y, sigma)."""
+        """psi(y) = max over x of <y, x> - |x|^2 / 2 - R(x), shape (B,): convex, of gradient m(y, sigma).
+
+        Summed in float64.
+        """
         x = self(y, sigma)
-        return (y * x - x.square() / 2).flatten(1).sum(1) - self.value(x, sigma)
+        return (y * x - x.square() / 2).flatten(1).sum(1, dtype=torch.float64) - self.value(x, sigma)
 
     @property
     def claims(self) -> Claims:
