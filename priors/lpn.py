@@ -118,19 +118,6 @@ class LPN(nn.Module):
             self, x, sigma, rtol=1e-7 if x.dtype == torch.float64 else 1e-4, max_iter=2000
         ).value
 
-    @torch.no_grad()
-    def bound(self, sigma: float) -> float:
-        """A proven upper bound of the Lipschitz constant of f(., sigma), for pictures of any size."""
-        level = torch.full((1, 1, 1, 1), sigma, dtype=torch.float64)
-        own, parts = self._parts(level)
-        total = 0.0
-        for number, term in enumerate(self.scales()):
-            shape = Shape(*(v.double() for v in term.shape(parts.to(term.raw_slopes))))
-            total += 4.0**number * term.bound(
-                shape
-            )  # an odd border is doubled by each halving: norm at most 2
-        return float(own + (1 - own) * total)
-
     def _prepared(self, y: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor, Tensor, list[Shape]]:
         channels = self.config.channels
         if y.ndim != 4 or y.shape[1] != channels:

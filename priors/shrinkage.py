@@ -156,26 +156,6 @@ class Shrinkage(nn.Module):
             total = total + (weights * energy).double().sum((1, 2, 3))
         return total
 
-    def bound(self, shape: Shape) -> float:
-        """Upper bound of the Lipschitz constant of grad Phi, over all levels of the batch.
-
-        The Hessian is at most W^T diag(c) W with c = largest slope + mix^T (weight (1 + k)): for a gate,
-        sum_j w_j g_j s'_j (sum_i M_ji t_i v_i)^2 <= sum_i v_i^2 sum_j M_ji w_j 2 g_j e_j s'_j by Cauchy and
-        Schwarz, and k = sup 2 x s'(x + b) over x = g e >= 0, for the offset b, is at most
-        2 sup v s'(v) + max(-b, 0) sup 2 s' < 0.448 + max(-b, 0) / 2. The mirrored windows with their weights
-        have the norm of the periodic convolution at most: its symbol, a trigonometric polynomial of degree
-        side - 1, is sampled on a grid and exceeds the samples at most by 1 / cos^2(pi (side - 1) / grid).
-        """
-        top = shape.slopes.max(2).values
-        if self.gates:
-            k = 0.448 + (-shape.offset[..., 0, 0]).clamp(min=0) / 2
-            top = top + (shape.weight[..., 0, 0] * (1 + k)) @ shape.mix.sum((2, 3))
-        grid, side = 64, shape.filters.shape[2]
-        spectrum = torch.fft.fft2(shape.filters, s=(grid, grid)).flatten(2).permute(2, 0, 1)
-        gram = torch.einsum("fkc,bk,fkd->bfcd", spectrum.conj(), top.to(spectrum.dtype), spectrum)
-        peak = float(torch.linalg.eigvalsh(gram).max()) / side**2
-        return peak / math.cos(math.pi * (side - 1) / grid) ** 2
-
 
 def _room(z: Tensor) -> int:
     return STRIP if z.device.type == "cpu" else 64 * STRIP  # no cache to respect, but memory

@@ -78,7 +78,7 @@ class PerChannel:
         for name in ("value", "grad", "potential", "value_and_grad"):
             if hasattr(prior, name):
                 setattr(self, name, getattr(self, f"_{name}"))
-        for name in ("claims", "bound", "curvature", "config"):
+        for name in ("claims", "curvature", "config"):
             if hasattr(prior, name):
                 setattr(self, name, getattr(prior, name))
 
