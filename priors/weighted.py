@@ -70,7 +70,7 @@ class PerChannel:
     """A prior for grey pictures on pictures of any number of channels: R(x) = sum over channels of R(x_c).
 
     Calls, values and gradients are those of the channels as a batch; whatever the prior proves of itself
-    (its claims, bound and curvature) holds for the sum too, the channels being independent.
+    (its claims and curvature) holds for the sum too, the channels being independent.
     """
 
     def __init__(self, prior: Any):
