@@ -29,7 +29,7 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     assert np.square(sharp - truth).mean() < np.square(blurred - truth).mean() / 2
     assert names["sharp"].dtype == names["picture"].dtype
     assert (tmp_path / "sharp.png").exists()
-    assert capsys.readouterr().out.startswith("tv converged\nnoise 0.01")
+    assert capsys.readouterr().out.startswith("pnp stopped\nnoise 0.01")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,7 +59,7 @@ def test_one_liners():
 
 
 def test_methods_table_is_complete():
-    table = TEXT[TEXT.index("|---|---|---|\n| `auto`") : TEXT.index("## What is guaranteed")]
+    table = TEXT[TEXT.index("|---|---|---|\n| `auto`") : TEXT.index("## Priors")]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(METHODS)
 
 
