@@ -63,6 +63,11 @@ class Certificate:
         """Whether nothing was violated."""
         return not any(c.kind == VIOLATED for c in self.conditions)
 
+    @property
+    def proven(self) -> bool:
+        """Whether `certify` left a theorem standing, be it with an "if"; clean says less."""
+        return self.clean and self.verdict.startswith(PROVEN)
+
     def as_dict(self) -> dict[str, Any]:
         """The form that records and receipts keep: {"verdict": str, "conditions": [dict, ...]}."""
         conditions = [{k: v for k, v in asdict(c).items() if v is not None} for c in self.conditions]

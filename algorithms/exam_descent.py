@@ -67,8 +67,9 @@ class DescentExam:
         x = self.course.last().x
         if is_bound(self.simple):
             learned = prior_conditions(self.simple, x)
-            hypotheses = [convex_part(self.smooth), step_condition(self.smooth, self.step), *learned]
-            return certify(NONCONVEX, [*hypotheses, self._audit()], self._measured())
+            short = step_condition(self.smooth, self.step, strictly=True)
+            hypotheses = [convex_part(self.smooth), short, *learned, self._audit()]
+            return certify(NONCONVEX, hypotheses, self._measured())
         hypotheses = [] if self.simple is None else [convex_part(self.simple)]
         if self.backtracking:
             explicit = prior_conditions(self.smooth, x)

@@ -102,18 +102,16 @@ class ProximalGradientExam:
     def certificate(self) -> Certificate:
         """What the run can claim."""
         convex = stated_convex(self.g)
-        hypotheses = [convex_part(self.f), self._step_condition()]
+        bound = is_bound(self.g)
+        hypotheses = [convex_part(self.f), step_condition(self.f, self.step, strictly=bound)]
         measured = self._measured()
-        if is_bound(self.g):
+        if bound:
             hypotheses += [*prior_conditions(self.g, self.course.last().x), self._consistent()]
             return certify(NONCONVEX, hypotheses, measured)
         if convex is None:
             return certify(None, [], [*hypotheses, *measured])
         hypotheses += [convex, self._consistent(), self._nonexpansive()]
         return certify(CONVEX, hypotheses, measured)
-
-    def _step_condition(self) -> Condition:
-        return step_condition(self.f, self.step)
 
     def _consistent(self) -> Condition:
         limit = 64 * self.course.eps()

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from algorithms.certificate import (
     OBSERVED,
-    PROVEN,
     Certificate,
     Condition,
     Theorem,
@@ -19,8 +18,8 @@ from algorithms.certificate import (
     never_rises,
     precise,
 )
-from algorithms.examination import Course, square
-from algorithms.probes import prior_conditions, stated_convex
+from algorithms.examination import STRICTLY, Course, square
+from algorithms.probes import prior_conditions, stated_convex, word
 from algorithms.state import State, relative_change
 
 
@@ -33,7 +32,8 @@ class AugmentedLagrangianExam:
     G = first(v) + last(x) + rho (|v - x + u|^2 - |u|^2) / 2 never rises from the first iterate on. For then
     rho u = grad last(x); v lowers G as it minimises it; and with d = x+ - x and the difference e of the
     gradients of last there, v+ - x+ = e / rho, so the steps in x and u lower G by at least
-    |e|^2 / (2 L) - |e|^2 / rho + rho |d|^2 / 2 >= (rho + 2 L) (rho - L) |d|^2 / (2 rho).
+    |e|^2 / (2 L) - |e|^2 / rho + rho |d|^2 / 2, which, as |e| <= L |d|, is at least rho |d|^2 / 2 for
+    rho >= 2 L, and (rho + 2 L) (rho - L) |d|^2 / (2 rho) > 0 below.
     """
 
     def __init__(self, first: Any, last: Any, *, gamma: float):
@@ -79,7 +79,7 @@ class AugmentedLagrangianExam:
             return certify(None, [], [Condition(claim, OBSERVED, falls.detail, falls.value), residual])
         bound = self.last.lipschitz()
         large = at_most(
-            "rho = 1 / gamma is above L", bound * self.gamma, 1.0, detail="L / rho, proven bound", kind=PROVEN
+            "rho = 1 / gamma is above L", bound * self.gamma, STRICTLY, detail="L / rho", kind=word(self.last)
         )
         theorem = Theorem(
             "the augmented Lagrangian never rises, the two copies come together, and every limit is a "

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from algorithms.certificate import OBSERVED, PROVEN, VIOLATED, Certificate, Condition, at_most, certify
-from algorithms.probes import is_bound, stated_convex
+from algorithms.probes import is_bound, stated_convex, word
 from algorithms.state import State, relative_change
 
 NEVER = "the objective never rises"
+STRICTLY = 1 - 1e-6  # what is proven below 1 only, and not at it, is not left to rounding
 
 
 class Course:
@@ -62,14 +63,21 @@ def plain_certificate(residuals: Sequence[float], *, denoiser: str) -> Certifica
     return certify(None, [], [Condition("the last relative change of x", OBSERVED, detail, last)])
 
 
-def step_condition(f: Any, step: float) -> Condition:
-    """step <= 1 / L with the proven Lipschitz constant of grad f, or the statement that none is known."""
-    claim = "the step is at most 1 / L"
+def step_condition(f: Any, step: float, *, strictly: bool = False) -> Condition:
+    """step <= 1 / L (strictly: <) with the proven Lipschitz constant of grad f, or that none is known.
+
+    At 1 / L itself a prox of a function that is not convex need not lower the objective, so that steps need
+    not tend to 0.
+    """
+    claim = "the step is below 1 / L" if strictly else "the step is at most 1 / L"
     try:
         bound = f.lipschitz()
     except (AttributeError, TypeError, NotImplementedError):
         return Condition(claim, OBSERVED, f"{type(f).__name__} has no proven bound of L", step)
-    return at_most(claim, step * bound, 1.0, detail="step L, L from the proven norm bound", kind=PROVEN)
+    limit = STRICTLY if strictly else 1.0
+    kind = word(f)
+    whose = "the proven norm bound" if kind == PROVEN else "a bound that is not ours to prove"
+    return at_most(claim, step * bound, limit, detail=f"step L, L from {whose}", kind=kind)
 
 
 def curvature_condition(smooth: Any) -> Condition | None:
@@ -78,7 +86,9 @@ def curvature_condition(smooth: Any) -> Condition | None:
         bound = smooth.lipschitz()
     except (AttributeError, TypeError, NotImplementedError):
         return None
-    return Condition("the prior's gradient is Lipschitz", PROVEN, "its constant, at every picture", bound)
+    return Condition(
+        "the prior's gradient is Lipschitz", word(smooth), "its constant, at every picture", bound
+    )
 
 
 def fixed_point(moved: Tensor, x: Tensor) -> Condition:

@@ -22,7 +22,7 @@ def stated_convex(g: Any) -> Condition | None:
     """The condition that g is convex, proven where its class is ours; None where nobody says so."""
     if getattr(g, "is_convex", False) is not True:
         return None
-    return Condition(f"{type(g).__name__} is convex", _word(g), _whose(g))
+    return Condition(f"{type(g).__name__} is convex", word(g), _whose(g))
 
 
 def prior_conditions(g: Any, x: Tensor) -> list[Condition]:
@@ -47,8 +47,10 @@ def prior_conditions(g: Any, x: Tensor) -> list[Condition]:
 
 
 def unwrapped(g: Any) -> Any:
-    """The network inside what binds it."""
-    for name in ("network", "prior"):
+    """The network inside what of ours binds it; a stranger that holds one of ours speaks for itself."""
+    if not _ours(g):
+        return g
+    for name in ("network", "prior", "term"):
         if getattr(g, name, None) is not None:
             return unwrapped(getattr(g, name))
     return g
@@ -57,9 +59,9 @@ def unwrapped(g: Any) -> Any:
 def _probed(claim: str, prior: Any, map_: Any, x: Tensor) -> Condition:
     gap = asymmetry(map_, x[:1, ..., :CROP, :CROP])
     if gap is None:
-        return Condition(claim, _word(prior), f"{_whose(prior)}, not probed: it is not differentiable here")
+        return Condition(claim, word(prior), f"{_whose(prior)}, not probed: it is not differentiable here")
     limit = 1e-3 if x.dtype == torch.float32 else 1e-8
-    kind = _word(prior) if gap <= limit else VIOLATED
+    kind = word(prior) if gap <= limit else VIOLATED
     return Condition(claim, kind, f"{_whose(prior)}; asymmetry of its Jacobian on a window", gap, limit)
 
 
@@ -88,9 +90,20 @@ def asymmetry(map_: Any, x: Tensor, *, seed: int = 0) -> float | None:
     return abs(1 - float((w.double() * u.double()).sum()) / size) if size > 0 else 0.0
 
 
-def _word(g: Any) -> str:
-    return PROVEN if type(g).__module__.startswith(OURS) else OBSERVED
+def word(g: Any) -> str:
+    """What a statement of g is worth: proven where it, what it binds and its operator are of ours."""
+    return OBSERVED if _strangers(g) else PROVEN
+
+
+def _strangers(g: Any) -> list[Any]:
+    inner = unwrapped(g)
+    return [part for part in (inner, getattr(inner, "op", None)) if part is not None and not _ours(part)]
+
+
+def _ours(part: Any) -> bool:
+    return type(part).__module__.startswith(OURS)
 
 
 def _whose(g: Any) -> str:
-    return "by construction" if _word(g) == PROVEN else f"the word of {type(g).__name__}, not refuted"
+    strangers = _strangers(g)
+    return f"the word of {type(strangers[0]).__name__}, not refuted" if strangers else "by construction"

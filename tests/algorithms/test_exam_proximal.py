@@ -97,8 +97,17 @@ def test_a_learned_proximal_network_in_float32(f):
 def test_a_learned_proximal_network_at_too_long_a_step(f):
     step = 2.5 / f.lipschitz()
     _, certificate, _ = examined(f, Fixed(network(), 0.001, step), step)
-    assert not certificate.clean and kind_of(certificate, "the step is at most") == "violated"
+    assert not certificate.clean and kind_of(certificate, "the step is below") == "violated"
     assert kind_of(certificate, "the objective never rises") == "violated"
+
+
+def test_at_the_bound_itself_nothing_is_proven_without_convexity(f):
+    step = 1 / f.lipschitz()
+    _, certificate, _ = examined(f, Fixed(network(), 0.05, step), step, n=5)
+    assert kind_of(certificate, "the step is below 1 / L") == "violated"
+    assert kind_of(certificate, "the objective never rises") == "observed"
+    _, certificate, _ = examined(f, Tikhonov(0.05), step, n=5)
+    assert certificate.clean and kind_of(certificate, "the step is at most 1 / L") == "proven"
 
 
 def test_the_network_at_another_step_is_another_objective(f):
@@ -126,6 +135,10 @@ class Impostor(torch.nn.Module):
 def test_an_asymmetric_denoiser_posing_as_a_proximal_network_is_found(f):
     _, honest, _ = examined(f, Fixed(Impostor(network(), 0.0), 0.05, 0.9), 0.9)
     assert honest.clean and "as long as Impostor is a proximal operator" in honest.verdict
+    holder = Impostor(network(), 0.0)
+    holder.network = holder.net  # one of ours inside proves nothing of what a stranger makes of it
+    _, honest, _ = examined(f, Fixed(holder, 0.05, 0.9), 0.9)
+    assert kind_of(honest, "Impostor is a proximal operator") == "observed"
     _, certificate, _ = examined(f, Fixed(Impostor(network(), 0.2), 0.05, 0.9), 0.9)
     assert kind_of(certificate, "Impostor is a proximal operator") == "violated"
     assert kind_of(certificate, "each iterate is the lowest") == "violated"
@@ -174,6 +187,14 @@ def test_a_data_term_without_a_proven_bound_leaves_an_if(f):
     unknown = SimpleNamespace(value=f.value, grad=f.grad, is_convex=True, y=f.y)
     _, certificate, _ = examined(unknown, L1(1e-3), 0.5)
     assert "as long as SimpleNamespace is convex and the step is at most 1 / L" in certificate.verdict
+
+
+def test_a_bound_that_a_stranger_states_is_only_its_word(f):
+    names = ("value", "grad", "prox", "lipschitz", "y")
+    theirs = SimpleNamespace(is_convex=True, **{name: getattr(f, name) for name in names})
+    _, certificate, _ = examined(theirs, L1(1e-3), 0.5)
+    assert kind_of(certificate, "the step is at most 1 / L") == "observed"
+    assert kind_of(certificate, "SimpleNamespace is convex") == "observed"
 
 
 def test_nothing_watched_is_nothing_certified(f):

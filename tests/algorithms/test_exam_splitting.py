@@ -69,6 +69,12 @@ def test_a_small_rho_is_violated(f):
     assert certificate.verdict.startswith("no guarantee: it is not true that rho = 1 / gamma is above L (10")
 
 
+def test_rho_at_the_bound_itself_is_not_above_it(f):
+    gamma = 1 / f.lipschitz()
+    _, certificate, _ = examined(learned(gamma), f, gamma, f.y, n=3)
+    assert [c.claim for c in certificate.conditions if c.kind == "violated"] == ["rho = 1 / gamma is above L"]
+
+
 def test_the_other_order_is_not_covered(f):
     gamma = 0.5
     _, certificate, _ = examined(f, learned(gamma), gamma, f.y)
