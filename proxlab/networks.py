@@ -27,7 +27,10 @@ def find_prior(prior: Any, method: Method, channels: int) -> Prior | None:
 
     supports = method.supports
     if prior is not None:
-        return choose_prior(prior, channels)
+        chosen = choose_prior(prior, channels)
+        if supports.family in ("denoiser", "gradient-step"):
+            _check_denoises(chosen)
+        return chosen
     if supports.family is None:
         return None
     name = shipped(supports.family, channels)
@@ -40,6 +43,16 @@ def find_prior(prior: Any, method: Method, channels: int) -> Prior | None:
         "prior=, a .safetensors file of `proxlab train` or anything called as (x, sigma)."
     )
     raise UsageError(message)
+
+
+def _check_denoises(prior: Prior) -> None:
+    """UsageError for a network from a file that deblurs by itself: it is not called as (x, sigma)."""
+    from priors.deblurring import recipe_behind
+
+    whole = "unrolled" if getattr(prior.network, "kind", None) == "unrolled" else "stnn"
+    if whole == "unrolled" or recipe_behind(prior.network) is not None:
+        message = f"prior {prior.name!r} is no denoiser, it deblurs by itself: use it with method {whole!r}."
+        raise UsageError(message)
 
 
 def shipped(family: str, channels: int) -> str | None:

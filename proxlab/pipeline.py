@@ -168,7 +168,8 @@ def _peak(device: torch.device) -> int | None:
 
 @contextmanager
 def _failures(job: Job) -> Iterator[None]:
-    """Running out of memory in one way, however it shows; a missed linear solve in the user's words."""
+    """Running out of memory in one way, however it shows; what did not converge in the user's words."""
+    from algorithms.state import NotConvergedError
     from imaging.linsolve import SolveError
 
     estimate = job.memory
@@ -179,6 +180,9 @@ def _failures(job: Job) -> Iterator[None]:
             f"method {job.method!r} could not solve its equations to the tolerance: "
             "give a larger lam, or use method 'tv'."
         )
+        raise ConvergenceError(message) from cause
+    except (NotConvergedError, FloatingPointError) as cause:
+        message = f"method {job.method!r} gave no usable picture: {cause}"
         raise ConvergenceError(message) from cause
     except (MemoryError, RuntimeError) as cause:
         text = str(cause).lower()

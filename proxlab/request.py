@@ -44,6 +44,12 @@ class Request:
             raise error
         self._check_absent()
         self._check_numbers()
+        if self.method == "auto" and self.lam is not None and self.prior is not None:
+            message = (
+                f"lam={self.lam} with method 'auto' is the weight of total variation, which takes no prior: "
+                "leave lam or prior out, or say method='pnp'."
+            )
+            raise UsageError(message)
         if self.noise_model.peak is not None and self.sigma is not None:
             message = f"noise={self.noise!r} fixes the noise level already: leave sigma out."
             raise UsageError(message)

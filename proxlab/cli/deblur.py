@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from proxlab.cli.parser import EXIT_CODES, add_output_flags, pair
+from proxlab.methods import METHODS
 
 OPTIONS = (
     "sigma",
@@ -65,8 +66,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how it is done").add_argument
-    add("--method", help="auto, wiener, tikhonov, tv, richardson-lucy, pnp, red, identity [auto]")
-    add("--prior", help="for pnp and red: name of a shipped prior, or a .safetensors file [the denoiser]")
+    add("--method", help=f"{', '.join(METHODS)} [auto]")
+    add("--prior", help="name of a shipped network, or a .safetensors file [the one that fits the method]")
     add("--lam", type=float, help="weight of the regulariser, larger is smoother [chosen]")
     add("--iter", type=int, dest="num_iter", metavar="N", help="number of iterations [chosen]")
     add("--same-as", metavar="RECEIPT", help="method, sigma, lam and iterations of an earlier run")

@@ -13,6 +13,7 @@ from proxlab.methods.common import bytes_of, finish, level, rms_residual
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from algorithms.certificate import Certificate
     from algorithms.exam_descent import DescentExam
     from algorithms.state import State
     from proxlab.denoising import Prior
@@ -82,6 +83,7 @@ class Certified:
         from algorithms.driver import Until, solve
         from imaging.fidelity import LeastSquares
 
+        name = getattr(task.prior, "name", "given")
         prior = fitting(task.prior, task.op.img_size[0])
         kind = family(prior)
         setting = SETTINGS[kind]
@@ -107,14 +109,14 @@ class Certified:
         return Outcome(
             x=x,
             lam=phase.lam,
-            lam_rule="given" if task.lam is not None else f"{setting.weight:g} sigma^2",
+            lam_rule=_lam_rule(task, phase.lam, setting),
             num_iter=run.n_iter,
             stop_reason=reason,
             status=status,
             residual=rms_residual(task, x),
             objective=phase.exam.objective,
             certificate=certificate.as_dict(),
-            warnings=() if certificate.clean else (f"the certificate does not hold: {certificate.verdict}",),
+            warnings=_doubts(certificate, name),
             details={
                 "prior_kind": kind,
                 "prior_level": phase.level,
@@ -122,6 +124,23 @@ class Certified:
                 "ladder": setting.ladder,
             },
         )
+
+
+def _lam_rule(task: Task, lam: float, setting: Setting) -> str:
+    if task.lam is not None:
+        return "given"
+    if lam < 0.999 * setting.weight * level(task) ** 2:
+        return "the largest that the prior's levels allow"
+    return f"{setting.weight:g} sigma^2"
+
+
+def _doubts(certificate: Certificate, name: str) -> tuple[str, ...]:
+    """Whoever asked for a certificate is told when there is none."""
+    if not certificate.clean:
+        return (f"the certificate does not hold: {certificate.verdict}",)
+    if not certificate.proven:
+        return (f"there is no theorem for this run, the prior {name} claims nothing: {certificate.verdict}",)
+    return ()
 
 
 def fitting(prior: Any, channels: int) -> Any:
@@ -167,7 +186,14 @@ def prepared(task: Task, f: Any, prior: Any, setting: Setting) -> Phase:
         from priors.base import Fixed
 
         step = setting.length / f.lipschitz()
-        at = min((lam * step) ** 0.5, top(prior))  # h + R_s / step with R_s about s^2 times a log-density
+        at = (lam * step) ** 0.5  # h + R_s / step with R_s about s^2 times a log-density
+        if task.lam is not None and at > top(prior):
+            message = (
+                f"lam is {lam:g}, but a learned proximal network trained up to level {top(prior):.3g} has "
+                f"lam at most {top(prior) ** 2 / step:.3g} here: give less, or use method 'tv'."
+            )
+            raise UsageError(message)
+        at = min(at, top(prior))
         smooth, simple, rule = f, Fixed(prior, at, step), Rule(None, setting.momentum)
         lam = at**2 / step
     else:

@@ -123,6 +123,31 @@ def test_a_larger_lam_fits_the_data_less(psf):
         assert small.lam_rule == "given" and small.residual < large.residual
 
 
+def test_a_weight_beyond_the_levels_of_the_network_is_refused_and_a_loud_picture_said(psf):
+    task = task_of(operators(psf)["circular"], lpn(), num_iter=2)
+    top = lpn().config.sigma[1]
+    with pytest.raises(UsageError, match=r"lam is 1, but a learned proximal network .* lam at most"):
+        METHOD.run(replace(task, lam=1.0))
+    loud = METHOD.run(replace(task, sigma=2 * top))
+    assert loud.lam_rule == "the largest that the prior's levels allow" and loud.lam < 1.1 * top**2
+
+
+def test_a_value_without_a_claim_is_used_and_said_to_prove_nothing(psf):
+    class Smooth(torch.nn.Module):
+        def value(self, x, sigma):
+            return x.square().flatten(1).sum(1) / 2
+
+        def grad(self, x, sigma):
+            return x
+
+        def forward(self, x, sigma):
+            return 0.5 * x
+
+    out = METHOD.run(task_of(operators(psf)["circular"], Smooth(), num_iter=3))
+    assert out.certificate["verdict"].startswith("nothing is proven")
+    assert out.warnings[0].startswith("there is no theorem for this run, the prior small claims nothing")
+
+
 def test_a_plain_denoiser_is_refused_with_what_would_do(psf):
     net = Denoiser(DenoiserConfig(widths=(4, 8), blocks=(1, 1)))
     with pytest.raises(

@@ -13,10 +13,11 @@ from torch.nn.functional import conv2d, fold, pad, unfold
 import proxlab
 from priors import base
 from priors.checkpoint import build, save_network
+from priors.deblurrer import DeblurrerConfig
 from priors.denoiser import DenoiserConfig
 from proxlab import deblur
 from proxlab.__main__ import main
-from proxlab.errors import UsageError
+from proxlab.errors import ConvergenceError, UsageError
 from proxlab.methods import load_method
 from proxlab.methods.base import BOUNDARIES
 
@@ -242,6 +243,19 @@ def test_a_prior_that_changes_the_shape_is_refused():
         deblur(scene(24, 0.02)[1], BOX, method="pnp", sigma=0.02, prior=lambda x, sigma: x[..., 1:])
 
 
+def test_a_denoiser_that_gives_nothing_finite_is_a_failure_to_converge():
+    y = scene(24, 0.02)[1]
+    with pytest.raises(ConvergenceError, match="'pnp' gave no usable picture: the solver gave no finite"):
+        deblur(y, BOX, method="pnp", sigma=0.02, prior=lambda x, sigma: x * float("nan"))
+
+
+@pytest.mark.parametrize("method", ["pnp", "red", "certified", "auto"])
+def test_a_network_that_deblurs_by_itself_is_no_prior(method):
+    whole = build("unrolled", DeblurrerConfig(network={"widths": (4, 8), "blocks": (1, 1)}, steps=1), seed=1)
+    with pytest.raises(UsageError, match="'Deblurrer' is no denoiser, it deblurs by itself: use it with me"):
+        deblur(scene(24, 0.02)[1], BOX, method=method, sigma=0.02, prior=whole)
+
+
 def test_auto_takes_total_variation_without_a_denoiser(nothing_ships):
     _, y = scene(32, 0.02)
     info = deblur(y, BOX, sigma=0.02, return_info=True)[1]
@@ -253,8 +267,8 @@ def test_auto_takes_plug_and_play_when_its_residual_is_that_of_the_noise():
     x, info = deblur(y, BOX, sigma=0.02, prior=shrink, return_info=True)
     assert info["method"] == "pnp" and info["details"]["auto"].startswith("pnp: it did best")
     np.testing.assert_array_equal(x, deblur(y, BOX, sigma=0.02, prior=shrink, method="pnp"))
-    weighted = deblur(y, BOX, sigma=0.02, prior=shrink, lam=1e-3, return_info=True)[1]
-    assert weighted["method"] == "tv"
+    with pytest.raises(UsageError, match=r"lam=0.001 with method 'auto' .* takes no prior: leave lam or"):
+        deblur(y, BOX, sigma=0.02, prior=shrink, lam=1e-3)
 
 
 def test_auto_drops_a_prior_that_does_not_explain_the_data():
