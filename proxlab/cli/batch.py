@@ -20,6 +20,7 @@ from proxlab.denoising import prior_file
 from proxlab.errors import ConvergenceError, InputError
 from proxlab.front import request_of
 from proxlab.job import Job, digest
+from proxlab.methods import load_method
 from proxlab.networks import find_prior
 from proxlab.pictures import Work, prepare_page
 from proxlab.progress import Bar
@@ -201,8 +202,8 @@ def _as_before(receipt: Path) -> dict[str, Any]:
     """The options that treat another picture like the one of a receipt, its prior wherever that lies now."""
     record = read_receipt(receipt)
     options, prior = same_treatment(record["info"]), record.get("prior")
-    if prior is None or record["verb"] == "denoise":
-        return options
+    if prior is None or record["verb"] == "denoise" or not load_method(str(options["method"])).supports.prior:
+        return options  # "auto" may have taken a method that has none
     return {**options, "prior": str(receipt.parent / prior) if "prior" in record["files"] else prior}
 
 
