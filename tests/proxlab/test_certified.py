@@ -123,6 +123,18 @@ def test_a_larger_lam_fits_the_data_less(psf):
         assert small.lam_rule == "given" and small.residual < large.residual
 
 
+def test_a_gradient_step_prior_hands_over_the_denoised_iterate_and_says_so(psf):
+    op = operators(psf)["circular"]
+    seen, net = [], gradient_step()
+    out = METHOD.run(task_of(op, net, report=seen.append))
+    assert torch.equal(out.x, net(seen[-1].x, out.details["prior_level"]))
+    assert out.certificate["conditions"][-1]["claim"].startswith("the picture is the last iterate after one")
+    assert out.residual == pytest.approx(float((op.A(out.x) - task_of(op, net).y).square().mean()) ** 0.5)
+    seen.clear()
+    out = METHOD.run(task_of(op, lpn(), report=seen.append))
+    assert torch.equal(out.x, seen[-1].x)
+
+
 def test_a_weight_beyond_the_levels_of_the_network_is_refused_and_a_loud_picture_said(psf):
     task = task_of(operators(psf)["circular"], lpn(), num_iter=2)
     top = lpn().config.sigma[1]
