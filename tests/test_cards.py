@@ -96,7 +96,7 @@ def test_figures_are_of_these_weights_alone(cards, tmp_path):
     for number, (psnr, whose) in enumerate([(29.0, weights), (30.0, weights), (99.0, "another1")]):
         file.add(f"denoiser-gray|25|{number:02d}", {"psnr": psnr, "weights": whose, "picture": "x"})
     text = cards.card(path, tmp_path)
-    assert "2 pictures of bsd68" in text and "29.50 |" in text and "99" not in text.split("## Figures")[1]
+    assert "2 pictures of bsd68" in text and "29.50 |" in text and "99.00" not in text.split("## Figures")[1]
 
 
 def test_unknown_pictures_are_refused(cards, tmp_path):
