@@ -17,7 +17,7 @@ def test_a_recipe_survives_being_written_down(kind):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'magic' is no kind of training here: known are denoiser"):
+    with pytest.raises(ValueError, match="'magic' is no kind of training here: known are deblur, denoiser"):
         recipe_from({"kind": "magic", **FIELDS})
 
 
