@@ -109,7 +109,7 @@ def load_network(path: str | Path) -> nn.Module:
         kind = network_class(metadata["kind"])
         network = build(metadata["kind"], kind.Config(**json.loads(metadata["config"])), seed=0)
         network.load_state_dict(tensors)
-    except (KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         message = (
             f"{str(path)!r} does not fit the network it names: it is of another version, or edited ({error})."
         )

@@ -4,6 +4,7 @@ import stat
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from priors.checkpoint import (
@@ -148,3 +149,12 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
     torch.nn.init.constant_(network.head.bias, 1e6)
     with pytest.raises(ValueError, match=r"head\.bias has weights up to 1e\+06, beyond float16"):
         save_network(tmp_path / "n.safetensors", network, {}, half=True)
+
+
+def test_a_configuration_that_no_network_can_have_is_a_bad_file(file):
+    with safe_open(file, "pt") as stream:
+        metadata = stream.metadata()
+    metadata["config"] = json.dumps({**CONFIG.to_dict(), "blocks": [1]})
+    save_file(load_file(file), file, metadata)
+    with pytest.raises(CheckpointError, match="does not fit the network it names.*2 widths and 1 block"):
+        load_network(file)
