@@ -156,5 +156,5 @@ def test_a_configuration_that_no_network_can_have_is_a_bad_file(file):
         metadata = stream.metadata()
     metadata["config"] = json.dumps({**CONFIG.to_dict(), "blocks": [1]})
     save_file(load_file(file), file, metadata)
-    with pytest.raises(CheckpointError, match="does not fit the network it names.*2 widths and 1 block"):
+    with pytest.raises(CheckpointError, match=r"does not fit the network it names.*2 widths and 1 block"):
         load_network(file)
