@@ -16,7 +16,9 @@ from priors.denoiser import noise_levels
 from priors.descent import Curvature, accelerated
 from priors.energy import Energy, composed, with_flips
 
-TOL = {torch.float64: 1e-9, torch.float32: 2e-6}  # proven rms distance to the minimiser, pixels on [0, 1]
+# Proven rms distance to the minimiser, pixels on [0, 1]. The bound divides the gradient by 1 - rho, so that in
+# float32 rounding alone keeps it at some 2e-6.
+TOL = {torch.float64: 1e-9, torch.float32: 1e-5}
 # While training, of the prox and of the linear solve behind its gradients: these are then within 1.2 % of the
 # exact ones, far below what batches differ by.
 TRAINING_TOL, TRAINING_RTOL = 1e-3, 1e-2
