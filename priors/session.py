@@ -100,19 +100,20 @@ class Session:
 
     def __init__(self, places: Places, recipe: Recipe, learner: Learner, data: Data):
         self.places, self.recipe, self.learner, self.data = places, recipe, learner, data
-        self.best, self.seconds = float("-inf"), 0.0
+        self.best, self.seconds, self.work = float("-inf"), 0.0, 0.0
         self.start: str | None = None
         self.psnr: dict[str, float] = {}
 
     def steps(self) -> Iterator[Step]:
         """Train to the end of the plan; only the first process validates and writes files."""
         plan, before, saved = self.learner.plan, self.seconds, time.monotonic()
-        started = saved
+        worked, started = self.work - time.process_time(), saved
         batches: Callable[[int], Batch] = self.recipe.batches(self.data.pictures)
         if self.learner.device.type != "cpu":
             batches = Ahead(batches, threads=4)
         for step in training(self.learner, batches, self.recipe.objective()):
             self.seconds = before + time.monotonic() - started
+            self.work = worked + time.process_time()
             if processes.rank() == 0:
                 due = step.done % plan.every == 0 or step.done == plan.steps
                 if due:
@@ -154,6 +155,7 @@ class Session:
             "start": self.start,
             "steps": self.learner.done,
             "seconds": round(self.seconds, 1),
+            "processor_seconds": round(self.work, 1),  # of the first process: what a busy machine gave it
             "processes": processes.world(),
             "metrics": self.psnr,
             "versions": {"torch": torch.__version__, "python": sys.version.split()[0]},
@@ -161,15 +163,16 @@ class Session:
 
     def save(self) -> None:
         """Write the state beside OUT."""
-        notes = {"best": self.best, "seconds": self.seconds, "recipe": asdict(cast(Any, self.recipe))}
-        notes |= {"data": self.data.fingerprint, "psnr": self.psnr, "start": self.start}
+        notes = {"best": self.best, "seconds": self.seconds, "work": self.work, "start": self.start}
+        notes |= {"recipe": asdict(cast(Any, self.recipe))}
+        notes |= {"data": self.data.fingerprint, "psnr": self.psnr}
         self.learner.save(self.places.state, {"session": json.dumps(notes)})
 
     def restore(self) -> None:
         """Go back to the saved state."""
         notes = json.loads(self.learner.restore(self.places.state)["session"])
         self.best, self.seconds, self.psnr = notes["best"], notes["seconds"], notes.get("psnr", {})
-        self.start = notes.get("start")
+        self.start, self.work = notes.get("start"), notes.get("work", 0.0)
         if notes["data"] != self.data.fingerprint:
             say("these are not the pictures the training began with: it goes on with the new ones.")
         if processes.rank() == 0:

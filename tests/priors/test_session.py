@@ -89,6 +89,15 @@ def test_a_training_can_be_lengthened(folder):
     assert longer.learner.plan.hold == 6
 
 
+def test_processor_time_adds_up_over_a_pause(folder):
+    session = begin(places(folder, "net.safetensors"), RECIPE, PLAN)
+    finish(session)
+    first = read_provenance(session.places.out)["processor_seconds"]
+    longer = resume(session.places, change={"steps": 8})
+    finish(longer)
+    assert 0 < first <= session.work < longer.work < session.work + 60
+
+
 def test_a_training_can_start_from_weights(folder):
     first = begin(places(folder, "first.safetensors"), RECIPE, PLAN)
     finish(first)
