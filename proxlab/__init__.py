@@ -6,6 +6,7 @@ _HOME = {
     "deblur": "front",
     "denoise": "front",
     "estimate_noise": "front",
+    "trust": "trust_maps",
     "robustness": "study",
     "load_reconstructor": "reconstructors",
     "ProxlabError": "errors",

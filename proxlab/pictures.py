@@ -66,7 +66,7 @@ class Page:
     def run(self, callback: Callback | None) -> tuple[NDArray[Any], Job]:
         """Deblur the part and put it back; the hashes in the record are those of the whole page."""
         result, job = run(self.prepared, callback)
-        colour, alpha = _without_grey_alpha(self.stored)
+        colour, alpha = without_grey_alpha(self.stored)
         if self.inner != self.outer:
             cut = self.inner.inside(self.outer)
             part, result = result, colour.copy()
@@ -80,7 +80,7 @@ class Page:
 
 def prepare_page(page: NDArray[Any], work: Work) -> Page:
     """Make one page (H, W[, C]) ready; two channels are grey with alpha."""
-    colour, _ = _without_grey_alpha(page)
+    colour, _ = without_grey_alpha(page)
     if work.roi is None:
         whole = Region(0, page.shape[0], 0, page.shape[1])
         return Page(work.prepare(colour), page, whole, whole)
@@ -89,7 +89,8 @@ def prepare_page(page: NDArray[Any], work: Work) -> Page:
     return Page(prepared, page, outer, inner)
 
 
-def _without_grey_alpha(page: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def without_grey_alpha(page: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """A page without the second of its two channels, and that channel."""
     if page.ndim == 3 and page.shape[2] == 2:
         return page[..., 0], page[..., 1:]
     return page, None

@@ -21,6 +21,7 @@ FRONT = {
     "deblur",
     "denoise",
     "robustness",
+    "trust",
 }  # the flat keyword calls, and nobody else, may take more parameters
 FILES = sorted(p for name in ALLOWED for p in (ROOT / name).rglob("*.py"))
 PACKAGES = sorted(p.parent for p in FILES if p.name == "__init__.py")

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from proxlab.cli.parser import EXIT_CODES, add_output_flags, pair
+from proxlab.cli.trust_file import HELP as TRUST_HELP
 from proxlab.methods import METHODS
 
 OPTIONS = (
@@ -71,6 +72,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--lam", type=float, help="weight of the regulariser, larger is smoother [chosen]")
     add("--iter", type=int, dest="num_iter", metavar="N", help="number of iterations [chosen]")
     add("--same-as", metavar="RECEIPT", help="method, sigma, lam and iterations of an earlier run")
+    add("--trust", metavar="FILE", help=TRUST_HELP)
     add("--seed", type=int, help="decides every random draw [0]")
     add("--device", help="cpu, cuda, cuda:1, ... [a GPU where there is one]")
     add("--max-memory", metavar="SIZE", help="refuse work that needs more, such as 2G")
@@ -83,9 +85,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Deblur as asked; returns the exit code."""
-    from proxlab.cli.batch import Batch
+    from proxlab.cli.batch import NOT_CONVERGED, Batch
     from proxlab.cli.console import Console
     from proxlab.cli.outputs import find_sources, plan_targets
+    from proxlab.cli.trust_file import check_trust, write_trust
     from proxlab.receipt import psf_file
 
     console = Console.of(args)
@@ -94,7 +97,13 @@ def run(args: argparse.Namespace) -> int:
     sources, passed_over = find_sources(args.inputs, tools)
     if passed_over:
         console.say(f"passing over {passed_over} files: results of earlier runs, or this run's psf and mask.")
-    return batch.run(plan_targets(sources, args.output))
+    targets = plan_targets(sources, args.output)
+    overwrite = batch.switches.overwrite
+    map_file = check_trust(args.trust, targets, batch.work, overwrite=overwrite) if args.trust else None
+    code = batch.run(targets)
+    if map_file is not None and code in (0, NOT_CONVERGED) and not batch.switches.dry_run:
+        write_trust(map_file, targets[0], batch.work, console, overwrite=overwrite)
+    return code
 
 
 def given_options(args: argparse.Namespace) -> dict[str, Any]:
