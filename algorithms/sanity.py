@@ -6,7 +6,7 @@ returns a Flag or None; "error" makes the worst-case numbers unreliable, "note" 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -86,13 +86,37 @@ def check_rivals(found: Found, rivals: dict[str, Tensor]) -> list[Flag]:
 
     rivals: name -> errors (B,) at the same budget.
     """
-    flags = []
-    for name, errors in rivals.items():
-        excess = float((errors / found.error.clamp_min(1e-300)).max())
-        if excess > 1.005:
-            text = f"{name} found an error {excess:.2f} times that of the gradient attack, which fails here."
-            flags.append(Flag("beaten", "error" if excess > 1.05 else "warning", text))
-    return flags
+    excess = {name: float((e / found.error.clamp_min(1e-300)).max()) for name, e in rivals.items()}
+    return [flag for name, value in excess.items() if (flag := _beaten(name, value))]
+
+
+def check_transfer(error: float, others: Mapping[str, float]) -> Flag | None:
+    """A perturbation made for another method, of the same budget, must not do more than the method's own.
+
+    error: of the method's own attack; others: whose perturbation -> error under it.
+    """
+    if not others or error <= 0:
+        return None
+    name = max(others, key=others.__getitem__)
+    return _beaten(f"the perturbation made for {name}", others[name] / error)
+
+
+def _beaten(rival: str, excess: float) -> Flag | None:
+    if excess <= 1.005:
+        return None
+    text = f"{rival} found an error {excess:.2f} times that of the gradient attack, which fails here."
+    return Flag("beaten", "error" if excess > 1.05 else "warning", text)
+
+
+def note_surrogate(gradient: str) -> Flag | None:
+    """What a reader must know: the attack's directions were not the method's own gradients."""
+    if "surrogate" not in gradient:
+        return None
+    text = (
+        f"attacked along {gradient}, since automatic differentiation finds less or nothing: "
+        "its true worst case may be larger than that of a method attacked along its own gradients."
+    )
+    return Flag("surrogate", "note", text)
 
 
 def check_trace(found: Found) -> Flag | None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxlab.job import plain_json, versions
+from proxlab.trials.constants import Units, constants_of, units_of
 
 if TYPE_CHECKING:
     from proxlab.study import Study
 
 SCHEMA = "proxlab-robustness/1"
-Units = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def summarise(study: Study, units: Units, setting: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def summarise(study: Study, units: Units, setting: Mapping[str, Any]) -> dict[st
         "methods": [_method(s, units) for s in study.subjects],
         "curves": {s.name: _curve(study, s.name, units) for s in study.subjects},
         "boxes": {s.name: _boxes(study, s.name, units) for s in study.subjects},
-        "stability": {s.name: _stability(study, s.name, units) for s in study.subjects},
+        "stability": {s.name: constants_of(study, s, units) for s in study.subjects},
         "shifts": _shifts(study, units),
         "details": {s.name: _details(units, s.name) for s in study.subjects},
         "flags": _flags(units),
@@ -104,22 +104,23 @@ def _rows(units: Units) -> Iterable[tuple[str, str, str, str, Any, Mapping[str, 
         yield "clean", method, picture, level, "", unit["clean"]
         for draw, values in enumerate(unit["noisy"]):
             yield "random", method, picture, level, draw, values
+        if "estimated" in unit:
+            yield "random, level estimated", method, picture, level, 0, unit["estimated"]
     for unit in units.get("worst", ()):
         for level, values in unit["levels"].items():
             yield "worst", unit["key"][1], unit["key"][2], level, "", values
         for box, values in unit["boxes"].items():
             yield "worst l-infinity", unit["key"][1], unit["key"][2], f"{box}/255", "", values
+    for unit in units.get("transfer", ()):
+        for other, values in unit["from"].items():
+            yield "transfer", unit["key"][1], unit["key"][2], f"{unit['level']} from {other}", "", values
     for unit in units.get("shift", ()):
         if "relative" in unit:
             yield "departure", unit["key"][1], unit["key"][2], unit["key"][3], "", unit
 
 
-def _of(units: Units, part: str, method: str) -> list[Mapping[str, Any]]:
-    return [unit for unit in units.get(part, ()) if unit["key"][1] == method]
-
-
 def _method(subject: Any, units: Units) -> dict[str, Any]:
-    worst = _of(units, "worst", subject.name)
+    worst = units_of(units, "worst", subject.name)
     return {
         "name": subject.name,
         "summary": subject.summary,
@@ -158,13 +159,12 @@ def statistics(values: Sequence[float], *, resamples: int, seed: int) -> dict[st
 def _curve(study: Study, method: str, units: Units) -> list[dict[str, Any]]:
     """One entry a level: clean, random and worst relative errors, their ratio on the same pictures."""
     p, options = study.bench.protocol, _options(study)
-    worst = {u["key"][2]: u["levels"] for u in _of(units, "worst", method)}
     entries = []
     for level in p.levels:
         name = f"{level:g}"
-        noise = [u for u in _of(units, "noise", method) if u["key"][3] == name]
+        noise = [u for u in units_of(units, "noise", method) if u["key"][3] == name]
         random = {u["key"][2]: _mean(v["relative"] for v in u["noisy"]) for u in noise if u["noisy"]}
-        found = {picture: levels[name] for picture, levels in worst.items() if name in levels}
+        found = worst_found(units, method, name)
         both = {k: found[k]["relative"] / random[k] for k in found if random.get(k)}
         entries.append(
             {
@@ -173,6 +173,9 @@ def _curve(study: Study, method: str, units: Units) -> list[dict[str, Any]]:
                 "lam": _mean(u["lam"] for u in noise if u["lam"] is not None),
                 "clean": statistics([u["clean"]["relative"] for u in noise], **options),
                 "random": statistics([v for v in random.values() if v is not None], **options),
+                "estimated": statistics(
+                    [u["estimated"]["relative"] for u in noise if "estimated" in u], **options
+                ),
                 "worst": statistics([v["relative"] for v in found.values()], **options),
                 "ratio": statistics(list(both.values()), **options),
                 "random_psnr": _mean(v["psnr"] for u in noise for v in u["noisy"]),
@@ -187,13 +190,33 @@ def _curve(study: Study, method: str, units: Units) -> list[dict[str, Any]]:
     return entries
 
 
+def worst_found(units: Units, method: str, level: str) -> dict[str, Mapping[str, Any]]:
+    """Picture -> figures of the largest error that anything found at that budget.
+
+    The attack, the draws of random noise, and the perturbations made for other methods.
+    """
+    found = {
+        u["key"][2]: u["levels"][level] for u in units_of(units, "worst", method) if level in u["levels"]
+    }
+    rivals = [
+        (u["key"][2], v) for u in units_of(units, "noise", method) if u["key"][3] == level for v in u["noisy"]
+    ]
+    for unit in units_of(units, "transfer", method):
+        if unit["level"] == level:
+            rivals += [(unit["key"][2], values) for values in unit["from"].values()]
+    for picture, values in rivals:
+        if picture in found and values["error"] > found[picture]["error"]:
+            found[picture] = values
+    return found
+
+
 def _paired(study: Study, method: str, units: Units, level: str) -> dict[str, Any] | None:
     """Random error minus that of total variation, picture by picture."""
     values: dict[str, dict[str, float]] = {}
     for name in (method, "tv"):
         values[name] = {
             u["key"][2]: sum(v["relative"] for v in u["noisy"]) / len(u["noisy"])
-            for u in _of(units, "noise", name)
+            for u in units_of(units, "noise", name)
             if u["key"][3] == level and u["noisy"]
         }
     shared = [k for k in values[method] if k in values["tv"]]
@@ -203,56 +226,10 @@ def _paired(study: Study, method: str, units: Units, level: str) -> dict[str, An
 
 
 def _boxes(study: Study, method: str, units: Units) -> dict[str, Any]:
-    worst = _of(units, "worst", method)
+    worst = units_of(units, "worst", method)
     names = list(dict.fromkeys(name for u in worst for name in u["boxes"]))
     options = _options(study)
     return {n: statistics([u["boxes"][n]["relative"] for u in worst], **options) for n in names}
-
-
-def _stability(study: Study, method: str, units: Units) -> dict[str, Any]:
-    """The constants at the middle level, in norms of whole pictures, and what is proven."""
-    import torch
-
-    from algorithms.stability import VARIATIONAL_DATA_MAP, Errors, stability_table
-
-    middle = f"{study.bench.protocol.middle:g}"
-    noise = [u for u in _of(units, "noise", method) if u["key"][3] == middle and u["noisy"]]
-    table: dict[str, Any] = {}
-    if noise:
-        noisy = torch.tensor([[v["error"] for v in u["noisy"]] for u in noise], dtype=torch.float64)
-        errors = Errors(
-            torch.tensor([u["clean"]["error"] for u in noise], dtype=torch.float64),
-            noisy,
-            torch.tensor([u["moved"] for u in noise], dtype=torch.float64),
-            torch.tensor([[u["size"]] * noisy.shape[1] for u in noise], dtype=torch.float64),
-        )
-        options = _options(study)
-        table = {name: vars(value) for name, value in stability_table(errors, **options).items()}
-    sharp = _of(units, "lipschitz", method)
-    if sharp:
-        table["lipschitz_local"] = _bare(
-            max(u["value"] for u in sharp),
-            "empirical lower bound",
-            "largest |Psi(Kx+e) - Psi(Kx)| / |e| found by ascent, |e| a tenth of the middle budget",
-        )
-    worst = _of(units, "worst", method)
-    sizes = {u["key"][2]: u["size"] for u in noise}
-    clean = [u["levels"][middle]["clean"]["error"] for u in worst if middle in u["levels"]]
-    if clean:
-        eta = max(clean)
-        table["worst_constant_attacked"] = _bare(
-            max((u["levels"][middle]["error"] - eta) / sizes[u["key"][2]] for u in worst),
-            "empirical lower bound",
-            "C with the worst e found instead of random ones, over the attacked pictures",
-        )
-    if method == "tv":
-        text = "y -> A Psi(y) of a convex variational method is firmly non-expansive"
-        table["data_map"] = _bare(VARIATIONAL_DATA_MAP, "proven upper bound", text)
-    return table
-
-
-def _bare(value: float, kind: str, definition: str) -> dict[str, Any]:
-    return {"value": value, "low": None, "high": None, "kind": kind, "definition": definition}
 
 
 def _shifts(study: Study, units: Units) -> list[dict[str, Any]]:
@@ -262,7 +239,7 @@ def _shifts(study: Study, units: Units) -> list[dict[str, Any]]:
     for shift in departures(short=study.bench.protocol.short_shifts):
         row: dict[str, Any] = {"name": shift.name, "group": shift.group, "methods": {}}
         for subject in study.subjects:
-            found = [u for u in _of(units, "shift", subject.name) if u["key"][3] == shift.name]
+            found = [u for u in units_of(units, "shift", subject.name) if u["key"][3] == shift.name]
             usable = [u for u in found if "relative" in u]
             row["methods"][subject.name] = {
                 "relative": _mean(u["relative"] for u in usable),
@@ -274,7 +251,7 @@ def _shifts(study: Study, units: Units) -> list[dict[str, Any]]:
 
 
 def _details(units: Units, method: str) -> dict[str, Any]:
-    found = _of(units, "detail", method)
+    found = units_of(units, "detail", method)
     kinds = list(dict.fromkeys(kind for u in found for kind in u["details"]))
     names = ("contrast", "eta", "constant", "bound", "size", "seen", "unstable_below")
     return {kind: {n: _mean(u["details"][kind][n] for u in found) for n in names} for kind in kinds}
@@ -283,15 +260,32 @@ def _details(units: Units, method: str) -> dict[str, Any]:
 def _flags(units: Units) -> list[dict[str, Any]]:
     """One entry a method and kind of flag, with how often it was raised and the first text."""
     merged: dict[tuple[str, str], dict[str, Any]] = {}
-    for unit in units.get("worst", ()):
-        for flag in unit["flags"]:
-            key = (unit["key"][1], flag["name"])
-            entry = merged.setdefault(key, {"method": key[0], **flag, "count": 0, "picture": unit["key"][2]})
-            entry["count"] += 1
-            if flag["level"] == "error":
-                entry.update(level="error", text=flag["text"])
+    raised = [(u, flag) for part in ("worst", "transfer") for u in units.get(part, ()) for flag in u["flags"]]
+    for unit, flag in [*raised, *_outdone(units)]:
+        key = (unit["key"][1], flag["name"])
+        entry = merged.setdefault(key, {"method": key[0], **flag, "count": 0, "picture": unit["key"][2]})
+        entry["count"] += 1
+        if flag["level"] == "error":
+            entry.update(level="error", text=flag["text"])
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(merged.values(), key=lambda f: (order.get(str(f["level"]), 3), f["method"]))
+
+
+def _outdone(units: Units) -> Iterable[tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Attacks that found less than a draw of random noise on the same picture did."""
+    from dataclasses import asdict
+
+    from algorithms.sanity import check_transfer
+
+    random = {tuple(u["key"][1:]): u["noisy"] for u in units.get("noise", ())}
+    for unit in units.get("worst", ()):
+        for level, values in unit["levels"].items():
+            draws = random.get((*unit["key"][1:3], level), ())
+            flag = check_transfer(
+                values["error"], {"random noise": max((v["error"] for v in draws), default=0)}
+            )
+            if flag:
+                yield unit, {**asdict(flag), "budget": float(level)}
 
 
 def _options(study: Study) -> dict[str, int]:

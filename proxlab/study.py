@@ -81,16 +81,22 @@ def run_study(
 ) -> dict[str, list[dict[str, Any]]]:
     """Every unit of work, by part; progress with the time left, estimated from what was expected so far."""
     from proxlab.trials.store import Store
+    from proxlab.trials.units import pictured_level
 
     store = Store(folder / "units", resume=resume)
     units: dict[str, list[dict[str, Any]]] = {}
-    todo = list(_units(study))
+    known: dict[str, dict[str, tuple[Any, float]]] = {}  # picture -> method -> its worst perturbation, error
+    todo = list(_units(study, known))
     expected, spent, last, begun = sum(cost for _, _, cost, _ in todo), 0.0, 0.0, time.perf_counter()
     worked = worked_cost = 0.0
     for key, inputs, cost, work in todo:
         fresh, start = not store.done(key, inputs), time.perf_counter()
         record = store.get(key, inputs, work)
-        units.setdefault(key[0], []).append(_with_pictures(store, record))
+        unit = _with_pictures(store, record)
+        units.setdefault(key[0], []).append(unit)
+        if "arrays" in unit:
+            error = unit["levels"][f"{pictured_level(study.bench.protocol):g}"]["error"]
+            known.setdefault(key[2], {})[key[1]] = (unit["arrays"]["perturbation"], error)
         spent += cost
         if fresh:
             worked, worked_cost = worked + time.perf_counter() - start, worked_cost + cost
@@ -102,11 +108,36 @@ def run_study(
     return units
 
 
-def _units(study: Study) -> Iterator[Unit]:
+def _units(study: Study, known: dict[str, dict[str, tuple[Any, float]]]) -> Iterator[Unit]:
     """Key, inputs, expected seconds and work of every unit; picture by picture, so a stop leaves tables."""
     for n, scene in enumerate(study.scenes):
         for subject in study.subjects:
             yield from _units_of(study, n, scene, subject)
+        if n < study.bench.protocol.attacked:
+            yield from _transfers(study, scene, known.setdefault(scene.name, {}))
+
+
+def _transfers(study: Study, scene: Scene, known: dict[str, tuple[Any, float]]) -> Iterator[Unit]:
+    """Every subject under the others' worst perturbations, which `known` holds by then."""
+    from proxlab.trials import units as u
+
+    p, everyone = study.bench.protocol, [_base(study, scene, s) for s in study.subjects]
+    for s in study.subjects:
+        cost = seconds(p, study.speeds[s.name], others=len(study.subjects) - 1)["transfer"] / p.attacked
+        inputs = (_effort(p, _base(study, scene, s)), everyone)
+        work = partial(u.transfer_unit, study.bench, s, scene, known)
+        yield ("transfer", s.name, scene.name), inputs, cost, work
+
+
+def _base(study: Study, scene: Scene, s: Subject) -> tuple[Any, ...]:
+    """What every number of a subject on a picture depends on."""
+    b = study.bench
+    weights = dict(b.weights.get(s.name, {}))
+    return (scene.digest, s.name, s.digest, s.way, b.seed, b.device, b.boundary, weights)
+
+
+def _effort(p: Protocol, base: tuple[Any, ...]) -> tuple[Any, ...]:
+    return base, p.attack_levels, p.iterations, p.restarts, p.boxes, p.middle
 
 
 def _units_of(study: Study, n: int, scene: Scene, s: Subject) -> Iterator[Unit]:
@@ -115,8 +146,8 @@ def _units_of(study: Study, n: int, scene: Scene, s: Subject) -> Iterator[Unit]:
     from proxlab.trials.shifts import departures
 
     b, p = study.bench, study.bench.protocol
-    cost, name = seconds(p, study.speeds[s.name]), (s.name, scene.name)
-    base = (scene.digest, s.digest, s.way, b.seed, b.device, b.boundary, dict(b.weights.get(s.name, {})))
+    cost = seconds(p, study.speeds[s.name], others=len(study.subjects) - 1)
+    name, base = (s.name, scene.name), _base(study, scene, s)
     for level in p.levels:
         share = cost["noise"] / p.pictures / len(p.levels)
         yield (
@@ -126,8 +157,8 @@ def _units_of(study: Study, n: int, scene: Scene, s: Subject) -> Iterator[Unit]:
             partial(u.noise_unit, b, s, scene, level),
         )
     if n < p.attacked:
-        effort = (base, p.attack_levels, p.iterations, p.restarts, p.boxes, p.middle)
-        yield ("worst", *name), effort, cost["worst"] / p.attacked, partial(u.worst_unit, b, s, scene)
+        work = partial(u.worst_unit, b, s, scene)
+        yield ("worst", *name), _effort(p, base), cost["worst"] / p.attacked, work
     few = min(2, p.attacked)
     if n < few and p.lipschitz:
         inputs = (base, p.lipschitz, p.middle)

@@ -42,6 +42,7 @@ def curve_table(record: Mapping[str, Any]) -> str:
                     number(e["sigma"], 3),
                     _stat(e["clean"]),
                     _stat(e["random"]),
+                    _stat(e["estimated"]),
                     _stat(e["worst"]),
                     *(
                         number(e[f"{k}_{m}"], 3)
@@ -51,10 +52,11 @@ def curve_table(record: Mapping[str, Any]) -> str:
                     _difference(e["against_tv"]),
                 ]
             )
-    head = ["method", "budget", "sigma told", "clean", "random", "worst found"]
+    head = ["method", "budget", "sigma told", "clean", "random", "own level", "worst found"]
     head += ["PSNR random", "worst", "SSIM random", "worst", "16x16 patch random", "worst", "random minus tv"]
     text = (
-        "Relative l2 errors in per cent, mean over pictures with its 95 % interval; PSNR on results clipped "
+        "Relative l2 errors in per cent, mean over pictures with its 95 % interval; own level: its own "
+        "estimate of the noise level instead of the true one, one draw; PSNR on results clipped "
         "to [0, 1]; the patch column is the largest rms error of a patch"
     )
     return table(text, head, rows)
@@ -148,8 +150,9 @@ def how(record: Mapping[str, Any]) -> str:
     effort = (
         "Attack: maximises the l2 error against the truth over |e|_2 = budget by power steps in the span of "
         f"the last steps, {p['iterations']} iterations, {p['restarts']} start(s), warm starts from larger to "
-        "smaller budgets, no step size; a random search with a third of the calls (at most 16) as its rival; "
-        "the worst of both is evaluated on the full method. Test data: a larger field blurred in float64, "
+        "smaller budgets, no step size; rivals: a random search with a third of the calls (at most 16), "
+        "the draws of random noise, and at the middle budget the perturbations made for the other methods; "
+        "the worst of all is evaluated on the full method. Test data: a larger field blurred in float64, "
         f"only its inside kept; methods run in float32 with {record['boundary']} borders."
     )
     plan = "\n".join(record["plan"])

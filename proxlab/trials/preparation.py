@@ -56,7 +56,7 @@ class Study:
             f"also      departures from the model on {p.shifted}, inserted details on {p.detailed} pictures",
         ]
         for subject in self.subjects:
-            parts = seconds(p, self.speeds[subject.name])
+            parts = seconds(p, self.speeds[subject.name], others=len(self.subjects) - 1)
             lines.append(f"time      {subject.name}: {clock(sum(parts.values()))}")
         lines.append(f"total     about {clock(self.seconds)}")
         return lines + [f"cut       {text}" for text in self.cuts]

@@ -97,16 +97,17 @@ class Speed:
         return self.call[min(self.call, key=lambda known: abs(known - level))]
 
 
-def seconds(protocol: Protocol, speed: Speed) -> dict[str, float]:
-    """The expected time of each part for one subject."""
+def seconds(protocol: Protocol, speed: Speed, *, others: int) -> dict[str, float]:
+    """The expected time of each part for one subject beside so many others."""
     p, middle = protocol, speed.at(protocol.middle)
     attacks = p.iterations * p.restarts
     climb = sum(attacks * (speed.at(level) + speed.pull) + 20 * speed.at(level) for level in p.attack_levels)
     boxes = len(p.boxes) * attacks * (middle + speed.pull)
     kinds = len(departures(short=p.short_shifts))
     return {
-        "noise": p.pictures * (p.draws + 1) * sum(speed.at(level) for level in p.levels),
+        "noise": p.pictures * (p.draws + 2) * sum(speed.at(level) for level in p.levels),
         "worst": p.attacked * (climb + boxes),
+        "transfer": p.attacked * others * middle,
         "shift": p.shifted * kinds * middle,
         "detail": p.detailed * 4 * middle,
         "lipschitz": (p.lipschitz > 0) * min(2, p.attacked) * (p.lipschitz + 1) * (middle + speed.pull),
@@ -115,7 +116,8 @@ def seconds(protocol: Protocol, speed: Speed) -> dict[str, float]:
 
 def total(protocol: Protocol, speeds: Mapping[str, Speed]) -> float:
     """Seconds of the whole study."""
-    return sum(sum(seconds(protocol, speed).values()) for speed in speeds.values())
+    others = len(speeds) - 1
+    return sum(sum(seconds(protocol, speed, others=others).values()) for speed in speeds.values())
 
 
 def fit(protocol: Protocol, speeds: Mapping[str, Speed], limit: float | None) -> tuple[Protocol, list[str]]:

@@ -42,7 +42,8 @@ class Subject:
     """One method under test; call `at(sigma, lam)` for a reconstructor (sigma None: its own estimate).
 
     way: "autograd", "tikhonov" or "variation", where gradients come from; tuned: exponent of sigma and the
-    factors to try for lam, for baselines whose weight is tuned on other pictures.
+    factors to try for lam, for baselines whose weight is tuned on other pictures; told: whether it takes the
+    level; bound: a proven upper bound of its Lipschitz constant, where there is one.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Subject:
     digest: str | None = None
     tuned: tuple[float, tuple[float, ...]] | None = None
     boundaries: frozenset[str] = frozenset({"unknown", "circular"})
+    told: bool = True
+    bound: float | None = None
 
     def at(self, sigma: float | None, lam: float | None = None) -> Bound:
         """The reconstructor at a level."""
@@ -133,10 +136,17 @@ def _imported(target: str) -> Callable[..., Any]:
 
 
 def _of_function(name: str, function: Callable[..., Any], summary: str | None) -> Subject:
-    knows = "sigma" in _parameters(function)
+    """A callable (op, y) or (op, y, sigma=), or a model that is called as (y, physics), as deepinv's are."""
+    names = list(_parameters(getattr(function, "forward", function)))
+    knows, swapped = "sigma" in names, names[:2] == ["y", "physics"]
 
     def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
-        x: Tensor = function(op, y, sigma=sigma) if knows else function(op, y)
+        if swapped:
+            x: Tensor = function(y, op)
+        elif knows:
+            x = function(op, y, sigma=_level(op, y) if sigma is None else sigma)
+        else:
+            x = function(op, y)
         return x
 
     text = (summary or "a function of the user's").strip().splitlines()[0]
@@ -145,8 +155,42 @@ def _of_function(name: str, function: Callable[..., Any], summary: str | None) -
         f"{text}{'' if knows else ' (is not told the noise level)'}",
         call,
         "autograd",
-        digest=_source(function),
+        digest=_weights(function) or _source(function),
+        told=knows,
+        bound=_bound(function),
     )
+
+
+def _level(op: Any, y: Tensor) -> float:
+    """The subject's own estimate of the noise level."""
+    from proxlab.reconstructors import estimated_level
+
+    return float(estimated_level(op, y.detach()).mean())
+
+
+def _bound(function: Any) -> float | None:
+    """The proven constant of a network bounded by its layers, behind a pre-processor that expands nothing."""
+    constant = getattr(getattr(function, "network", None), "lipschitz", None)
+    before = getattr(getattr(function, "recipe", None), "preprocess", "")
+    still = before == "none" or before.startswith("gaussian")
+    return float(constant) if isinstance(constant, float) and still else None
+
+
+def _weights(function: Any) -> str | None:
+    """What tells a trained model from the same model trained further."""
+    import hashlib
+
+    model = next(
+        (m for m in (function, getattr(function, "network", None)) if hasattr(m, "state_dict")), None
+    )
+    values = {} if model is None else model.state_dict()
+    if not values:
+        return None
+    sha = hashlib.sha256()
+    for key, value in sorted(values.items()):
+        sha.update(f"{key}{tuple(value.shape)}".encode())
+        sha.update(value.detach().cpu().double().numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _source(function: Callable[..., Any]) -> str | None:
@@ -177,11 +221,9 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
     place(prior, torch.device(device), torch.float32)
 
     def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
-        from imaging.noise_level import estimate_sigma
-
         rule = "given"
         if sigma is None:
-            sigma, rule = float(estimate_sigma(y.detach().cpu().double())), "estimated from the data"
+            sigma, rule = _level(op, y), "estimated from the data"
         task = Task(
             op=op,
             y=y,

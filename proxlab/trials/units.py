@@ -74,7 +74,10 @@ def figures(x: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def noise_unit(bench: Bench, subject: Subject, scene: Scene, level: float) -> dict[str, Any]:
-    """The clean error and the errors under white noise of exactly the budget's norm."""
+    """The clean error and the errors under white noise of exactly the budget's norm.
+
+    A subject that is told the level meets the first draw once more with its own estimate instead.
+    """
     import torch
 
     from algorithms.linearise import result
@@ -93,6 +96,10 @@ def noise_unit(bench: Bench, subject: Subject, scene: Scene, level: float) -> di
             x = result(bound.reconstruct, op, y + e * (size / e.double().norm()))
             noisy.append(figures(x, truth))
             moved.append(float((x - steady).double().norm()))
+        if draws and subject.told:
+            e = white(y, seed_of(bench.seed, "noise", scene.name, level, 0))
+            own = subject.at(None).reconstruct
+            record["estimated"] = figures(result(own, op, y + e * (size / e.double().norm())), truth)
     return {**record, "noisy": noisy, "moved": moved}
 
 
@@ -117,7 +124,7 @@ def worst_unit(bench: Bench, subject: Subject, scene: Scene) -> dict[str, Any]:
             clean = result(bound.reconstruct, op, y)
         levels[f"{level:g}"] = {**figures(x, truth), **_search_record(found), "clean": figures(clean, truth)}
         flags += [{**flag, "budget": level} for flag in raised]
-        if level == p.middle or len(p.attack_levels) == 1:
+        if level == pictured_level(p):
             kept = {"truth": truth, "data": y, "clean": clean, "attacked": x, "perturbation": start}
             pictures = {name: part[0, 0].cpu().numpy() for name, part in kept.items()}
     boxes = {}
@@ -162,6 +169,7 @@ def attack(
     rival = search(evaluate, y, truth, threat, cheap)
     checks = [
         repeats,
+        sanity.note_surrogate(bound.gradient),
         sanity.check_gradient(at, y, truth),
         sanity.check_derivative(at, evaluate, y, truth) if "automatic" in bound.gradient else None,
         sanity.check_trace(found),
@@ -169,6 +177,39 @@ def attack(
         *sanity.check_rivals(found, {"a search without gradients": rival.error}),
     ]
     return found.better(rival), [asdict(flag) for flag in checks if flag]
+
+
+def transfer_unit(
+    bench: Bench, subject: Subject, scene: Scene, known: Mapping[str, tuple[Any, float]]
+) -> dict[str, Any]:
+    """The subject under the worst perturbations of the others, name -> (perturbation, error); flags."""
+    from dataclasses import asdict
+
+    import torch
+
+    from algorithms.linearise import result
+    from algorithms.sanity import check_transfer
+
+    op, y, truth = bench.problem(scene)
+    level = pictured_level(bench.protocol)
+    bound, found = bench.bound(subject, scene, level), {}
+    with torch.no_grad():
+        for name, (perturbation, _) in known.items():
+            if name != subject.name:
+                e = tensor(perturbation, bench.device)
+                found[name] = figures(result(bound.reconstruct, op, y + e), truth)
+    own = known.get(subject.name, (None, 0.0))[1]
+    flag = check_transfer(own, {name: values["error"] for name, values in found.items()})
+    return {
+        "level": f"{level:g}",
+        "from": found,
+        "flags": [{**asdict(flag), "budget": level}] if flag else [],
+    }
+
+
+def pictured_level(p: Protocol) -> float:
+    """The budget whose perturbations are kept."""
+    return p.middle if p.middle in p.attack_levels or len(p.attack_levels) != 1 else p.attack_levels[0]
 
 
 def lipschitz_unit(bench: Bench, subject: Subject, scene: Scene) -> dict[str, Any]:

@@ -91,3 +91,17 @@ def test_too_few_iterations_and_a_budget_left_over_are_seen():
 def test_success_must_grow_with_the_budget():
     assert sanity.check_growth([0.01, 0.03], [2.0, 1.5]).name == "not_growing"
     assert sanity.check_growth([0.03, 0.01], [3.0, 2.0]) is None
+
+
+def test_a_perturbation_made_for_another_method_must_not_do_more():
+    assert (
+        sanity.check_transfer(2.0, {"a": 1.9, "b": 2.005}) is None and sanity.check_transfer(2.0, {}) is None
+    )
+    weak, strong = (sanity.check_transfer(2.0, {"a": 1.0, "b": b}) for b in (2.06, 3.0))
+    assert (weak.name, weak.level, strong.level) == ("beaten", "warning", "error")
+    assert "made for b found an error 1.50 times" in strong.text
+
+
+def test_a_surrogate_is_noted():
+    assert sanity.note_surrogate("a quadratic surrogate").level == "note"
+    assert sanity.note_surrogate("automatic differentiation") is None

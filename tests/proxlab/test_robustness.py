@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -45,16 +46,25 @@ def blind(op, y):
     return (y * 8).round() / 8
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pictures():
     rng = np.random.default_rng(1)
     return [rng.random((12, 12)).repeat(4, 0).repeat(4, 1) for _ in range(2)]
 
 
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _cheap():
     """The expensive baselines are tested elsewhere."""
-    monkeypatch.setattr(subjects, "BASELINES", ("identity",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subjects, "BASELINES", ("identity",))
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(pictures, tmp_path_factory):
+    """The record of a study and the folder of its files, which tests only read."""
+    folder = tmp_path_factory.mktemp("study") / "r"
+    return study(pictures, folder), folder
 
 
 def study(pictures, out=None, **more):
@@ -63,8 +73,8 @@ def study(pictures, out=None, **more):
     )
 
 
-def test_a_study_says_what_can_be_worked_out_by_hand(pictures, tmp_path):
-    record = study(pictures, tmp_path / "r", say=None)
+def test_a_study_says_what_can_be_worked_out_by_hand(done):
+    record, folder = done
     assert (
         record["schema"] == "proxlab-robustness/1"
         and [m["name"] for m in record["methods"]][-1] == "identity"
@@ -72,9 +82,12 @@ def test_a_study_says_what_can_be_worked_out_by_hand(pictures, tmp_path):
     table = record["stability"]["identity"]
     assert table["rms_gain"]["value"] == pytest.approx(1, abs=1e-5)  # identity moves as far as the data
     assert table["lipschitz_local"]["value"] == pytest.approx(1, abs=1e-4)
+    assert table["lipschitz_exact"]["value"] == table["rms_exact"]["value"] == 1
     # white noise on half way to the mean is halved, up to the mean's own noise; nothing can be worse than 1
     assert record["stability"]["shrink"]["rms_gain"]["value"] == pytest.approx(0.5, abs=0.01)
     assert 0.5 <= record["stability"]["shrink"]["lipschitz_local"]["value"] <= 1 + 1e-4
+    own = [e["estimated"] for e in record["curves"]["shrink"]]  # told the level, and ignoring it
+    assert all(e["n"] == 2 for e in own) and record["curves"]["blind"][0]["estimated"] is None
     for entry in record["curves"]["identity"]:
         # worst case of y + e against x: the clean error and the budget in one direction
         assert entry["worst"]["mean"] > entry["random"]["mean"] > entry["clean"]["mean"]
@@ -83,17 +96,17 @@ def test_a_study_says_what_can_be_worked_out_by_hand(pictures, tmp_path):
     assert record["details"]["shrink"]["dots"]["contrast"] == pytest.approx(
         0.5 * record["details"]["identity"]["dots"]["contrast"], rel=0.1
     )
-    rows = list(csv.DictReader((tmp_path / "r" / "per_image.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((folder / "per_image.csv").read_text().splitlines()))
     random = [float(r["relative"]) for r in rows if (r["part"], r["method"]) == ("random", "identity")]
     mean = np.mean([e["random"]["mean"] for e in record["curves"]["identity"]])
     assert len(random) == 2 * 2 * 2 and np.mean(random) == pytest.approx(mean)
-    assert json.loads((tmp_path / "r" / "report.json").read_text())["verdict"] == record["verdict"]
-    check_page((tmp_path / "r" / "report.html").read_text(), record)
+    assert json.loads((folder / "report.json").read_text())["verdict"] == record["verdict"]
+    check_page((folder / "report.html").read_text(), record)
 
 
-def test_the_worst_error_of_identity_is_clean_error_plus_budget(pictures):
+def test_the_worst_error_of_identity_is_clean_error_plus_budget(done):
     """|y + e - x| is largest for e along y - x: exactly |y - x| + |e|."""
-    record = study(pictures)
+    record, _ = done
     attacked = [e for e in record["curves"]["identity"] if e["worst"]]
     assert len(attacked) == 2
     for e in attacked:
@@ -103,15 +116,16 @@ def test_the_worst_error_of_identity_is_clean_error_plus_budget(pictures):
         assert any(gap / e["level"] == pytest.approx(1.0, abs=0.12) for gap in gaps)  # |y| is nearly |x|
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_does_not(pictures, tmp_path):
-    first, second = study(pictures, seed=3), study(pictures, seed=3)
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(pictures, done):
+    first, second = done[0], study(pictures)
     for part in ("curves", "stability", "shifts", "details", "flags", "boxes"):
         assert first[part] == second[part]
     assert study(pictures, seed=4)["curves"] != first["curves"]
 
 
-def test_what_was_done_is_not_done_again(pictures, tmp_path, monkeypatch):
-    whole = study(pictures, tmp_path / "r")
+def test_what_was_done_is_not_done_again(pictures, done, tmp_path, monkeypatch):
+    whole, _ = done
+    shutil.copytree(done[1], tmp_path / "r")
     calls = []
     honest = units.worst_unit
 
@@ -128,9 +142,37 @@ def test_what_was_done_is_not_done_again(pictures, tmp_path, monkeypatch):
     assert len(calls) == 2 and again["curves"] == whole["curves"]  # the one that was missing, twice
 
 
-def test_a_blind_attack_is_flagged_or_replaced(pictures):
+def test_what_was_made_for_another_method_is_tried_on_each(done):
+    record, folder = done
+    rows = list(csv.DictReader((folder / "per_image.csv").read_text().splitlines()))
+    tried = {(r["method"], r["condition"]): float(r["relative"]) for r in rows if r["part"] == "transfer"}
+    names = ("shrink", "blind", "identity")
+    assert set(tried) == {(a, f"0.06 from {b}") for a in names for b in names if a != b}
+    for name in names:  # whoever found it, the worst is the worst
+        worst = next(e["worst"]["worst"] for e in record["curves"][name] if e["level"] == 0.06)
+        assert worst >= max(v for (method, _), v in tried.items() if method == name) - 1e-9
+
+
+def test_a_weaker_attack_than_chance_or_transfer_is_flagged(pictures, monkeypatch):
+    honest = units.attack
+
+    def lame(bound, problem, threat, effort, start):
+        found, flags = honest(bound, problem, threat, effort, start)
+        half = found.perturbation * 0
+        return type(found)(half, found.error * 0.5, found.trace, found.gradient, 1), flags
+
+    monkeypatch.setattr(units, "attack", lame)
     record = study(pictures)
+    names = {f["name"] for f in record["flags"] if f["level"] == "error"}
+    assert "beaten" in names and unreliable(record)
+
+
+def test_a_blind_attack_is_flagged_or_replaced(done):
+    record, _ = done
     ways = {m["name"]: m["gradient"] for m in record["methods"]}
+    assert [(f["method"], f["level"]) for f in record["flags"] if f["name"] == "surrogate"] == [
+        ("blind", "note")
+    ]
     assert ways["blind"] == "a quadratic surrogate" and ways["identity"] == "automatic differentiation"
 
 
@@ -162,8 +204,8 @@ def test_mistakes_are_answered(pictures):
         robustness("identity", pictures, PSF, boundary="edge")
 
 
-def test_an_error_flag_makes_the_verdict_and_the_exit_code_say_so(pictures):
-    record = study(pictures)
+def test_an_error_flag_makes_the_verdict_and_the_exit_code_say_so(done):
+    record = dict(done[0])
     flag = {"method": "shrink", "name": "beaten", "level": "error", "text": "beaten", "count": 1}
     record["flags"] = [flag]
     assert unreliable(record) == ["shrink"]

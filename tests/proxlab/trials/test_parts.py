@@ -121,8 +121,8 @@ def test_a_plan_is_cut_until_it_fits_and_says_so():
 
 def test_the_cost_of_a_plan_by_hand():
     speed = Speed({0.01: 1.0, 0.03: 2.0, 0.08: 3.0}, 4.0)
-    parts = seconds(QUICK, speed)
-    assert parts["noise"] == 8 * 6 * (1 + 2 + 3)
+    parts = seconds(QUICK, speed, others=3)
+    assert parts["noise"] == 8 * 7 * (1 + 2 + 3) and parts["transfer"] == 4 * 3 * 2
     assert parts["shift"] == 2 * 19 * 2
     assert parts["worst"] == 4 * (sum(50 * (c + 4) + 20 * c for c in (1, 2, 3)) + 50 * (2 + 4))
 
@@ -160,6 +160,8 @@ def test_methods_come_by_name_by_function_and_by_module(tmp_path, monkeypatch):
     assert torch.allclose(named[0].at(0.25).reconstruct(None, y), 0.75 * y)
     assert torch.equal(named[1].at(0.25).reconstruct(None, y), 2 * y)
     assert "not told" in named[1].summary
+    guessed = float(named[0].at(None).reconstruct(None, torch.rand(1, 1, 32, 32)).max())
+    assert 0 < guessed < 1 and named[0].told and not named[1].told  # without a level it gets an estimate
     with pytest.raises(UsageError, match="cannot be imported"):
         find_subjects("my_own_method:g", device="cpu", seed=0)
     with pytest.raises(UsageError, match="unknown method 'weiner'"):
@@ -185,3 +187,42 @@ def test_where_autograd_is_blind_the_surrogate_takes_over(scene):
 def test_numbers_survive_json(tmp_path):
     record = Store(tmp_path, resume=False).get(("a",), 0, lambda: {"x": float("nan"), "y": (1, 2)})
     assert record["x"] is None and json.loads(json.dumps(record))["y"] == [1, 2]
+
+
+class Theirs(torch.nn.Module):
+    """Called like a deepinv reconstructor: data first."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, y, physics, **kwargs):
+        return self.scale * physics.A_adjoint(y)
+
+
+def test_models_called_with_data_first_are_taken_as_they_are(scene):
+    from algorithms.interop import AsReconstructor
+
+    op, y = scene.operator("circular"), torch.rand(1, 1, 40, 36)
+    dressed = AsReconstructor(lambda op, y: 0.5 * op.A_adjoint(y))
+    theirs, wrapped = find_subjects({"a": Theirs(), "b": dressed}, device="cpu", seed=0)[:2]
+    for subject in (theirs, wrapped):
+        assert torch.allclose(subject.at(0.1).reconstruct(op, y), 0.5 * op.A_adjoint(y))
+    changed = Theirs()
+    changed.scale.data.fill_(0.6)
+    assert theirs.digest != find_subjects({"a": changed}, device="cpu", seed=0)[0].digest
+
+
+def test_a_network_bounded_by_its_layers_has_a_proven_constant():
+    class Whole:
+        network = type("Net", (), {"lipschitz": 2.0})
+        recipe = type("Recipe", (), {"preprocess": "none"})
+
+        def __call__(self, op, y):
+            return y
+
+    class Expanding(Whole):
+        recipe = type("Recipe", (), {"preprocess": "tikhonov"})
+
+    found = find_subjects({"a": Whole(), "b": Expanding(), "c": lambda op, y: y}, device="cpu", seed=0)
+    assert [s.bound for s in found[:3]] == [2.0, None, None]
