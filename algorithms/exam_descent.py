@@ -5,83 +5,68 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from algorithms.certificate import (
-    OBSERVED,
-    PROVEN,
-    Certificate,
-    Condition,
-    Theorem,
-    at_most,
-    certify,
-    never_rises,
-    precise,
-)
-from algorithms.exam_proximal import NONCONVEX
+from algorithms.certificate import OBSERVED, Certificate, Condition, Theorem, at_most, certify, precise
 from algorithms.examination import (
-    NEVER,
-    Course,
-    balance,
-    cancelling,
+    LEARNED,
+    LIMITS,
+    Exam,
     convex_part,
     curvature_condition,
-    fixed_point,
+    solved_condition,
     step_condition,
 )
 from algorithms.probes import is_bound, prior_conditions
 from algorithms.state import State, relative_change
 
 BOUNDED = Theorem(
-    "the objective never rises, the fixed-point residual tends to 0, and every limit of the iterates is a "
-    "critical point",
+    f"the objective never rises; {LIMITS}",
     "Hurault, Leclaire and Papadakis 2022, theorem 1; Beck 2017, theorem 10.15",
 )
 SMOOTH = Theorem(
-    "the objective never rises, its gradient tends to 0, and every limit of the iterates is a critical point",
+    f"the objective never rises; {LIMITS}",
     "Beck 2017, theorem 10.15, with a proven bound of the curvature",
 )
 
 
-class DescentExam:
+class DescentExam(Exam):
     """Examines proximal_descent(smooth, simple, step=step, rule=rule), whose State.memory it reads.
 
-    The solver's own objectives are compared with one computed anew at the end.
+    The solver's own last objective is compared with one computed anew. With momentum the theorems are those
+    of the monotone scheme (Li and Lin 2015), which takes a step only where the objective falls enough.
     """
 
     def __init__(self, smooth: Any, simple: Any | None, *, step: float, backtracking: bool):
+        super().__init__()
         self.smooth, self.simple, self.step, self.backtracking = smooth, simple, step, backtracking
-        self.course = Course()
-
-    @property
-    def objective(self) -> tuple[float, ...]:
-        """The objective at each iterate, summed over the batch."""
-        return tuple(float(h.sum()) for h in self.course.heights)
 
     def watch(self, states: Iterator[State]) -> Iterator[State]:
         """The same states, each looked at first."""
         for state in states:
-            self.course.add(state, state.memory[0])
+            self.add(state, state.memory[0])
             yield state
 
     def certificate(self) -> Certificate:
         """What the run can claim."""
-        x = self.course.last().x
+        state = self.last()
+        step = float(state.memory[1])
+        measured = [*self.descent(self.smooth, self.simple, step), self._audit()]
         if is_bound(self.simple):
-            learned = prior_conditions(self.simple, x)
             short = step_condition(self.smooth, self.step, strictly=True)
-            hypotheses = [convex_part(self.smooth), short, *learned, self._audit()]
-            return certify(NONCONVEX, hypotheses, self._measured())
-        hypotheses = [] if self.simple is None else [convex_part(self.simple)]
-        if self.backtracking:
-            explicit = prior_conditions(self.smooth, x)
-            bound = curvature_condition(self.smooth)
-            hypotheses += [*explicit, self._audit(), bound or self.course.bounded()]
-            theorem = (BOUNDED if bound is None else SMOOTH) if explicit else None
-            return certify(theorem, hypotheses, self._measured())
-        hypotheses += [step_condition(self.smooth, self.step), self._audit()]
-        return certify(SMOOTH, hypotheses, self._measured())
+            return certify(LEARNED, [short, *prior_conditions(self.simple, state.x)], measured)
+        hypotheses = [] if self.simple is None else [convex_part(self.simple), *solved_condition(self.simple)]
+        if not self.backtracking:
+            return certify(SMOOTH, [*hypotheses, step_condition(self.smooth, self.step)], measured)
+        measured.append(Condition("the last step", OBSERVED, value=step))
+        explicit = prior_conditions(self.smooth, state.x)
+        if not explicit:
+            return certify(None, [], [*hypotheses, *measured])
+        bound = curvature_condition(self.smooth)
+        if bound is None:
+            return certify(BOUNDED, [*hypotheses, *explicit], measured)
+        return certify(SMOOTH, [*hypotheses, *explicit, bound], measured)
 
     def _audit(self) -> Condition:
-        state = self.course.last()
+        state = self.last()
         value = precise(self.smooth, state.x)
         if self.simple is not None:
             read = getattr(self.simple, "value_at_output", None)
@@ -94,20 +79,4 @@ class DescentExam:
             assert self.simple is not None
             gap = max(gap, relative_change(self.simple.prox(state.memory[2], gamma=self.step), state.x))
             detail = "relative difference of the objective, or of x and the network's output"
-        return at_most(claim, gap, 64 * self.course.eps(), detail=detail, kind=PROVEN)
-
-    def _measured(self) -> list[Condition]:
-        state = self.course.last()
-        x, step = state.x, float(state.memory[1])
-        slope = self.smooth.grad(x)
-        point = x - step * slope
-        moved = point if self.simple is None else self.simple.prox(point, gamma=step)
-        there = self.smooth.grad(moved)
-        force = (point - moved) / step + there
-        length = [Condition("the last step", OBSERVED, value=step)] if self.backtracking else []
-        measured = [
-            never_rises(NEVER, self.course.heights, eps=self.course.eps(), terms=cancelling(self.simple, x)),
-            fixed_point(moved, x),
-            balance(force, there),
-        ]
-        return measured + length
+        return at_most(claim, gap, 64 * self.eps(), detail=detail, kind=OBSERVED)

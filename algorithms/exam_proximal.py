@@ -15,24 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from algorithms.certificate import (
-    PROVEN,
-    Certificate,
-    Condition,
-    Theorem,
-    at_most,
-    certify,
-    never_rises,
-    precise,
-)
+from algorithms.certificate import OBSERVED, Certificate, Condition, Theorem, at_most, certify, precise
 from algorithms.examination import (
-    NEVER,
-    Course,
-    balance,
+    LEARNED,
+    Exam,
     cancelling,
     convex_part,
-    fixed_point,
     product,
+    solved_condition,
     square,
     step_condition,
 )
@@ -40,34 +30,25 @@ from algorithms.probes import is_bound, prior_conditions, stated_convex
 from algorithms.state import State
 
 CONVEX = Theorem(
-    "the objective never rises and tends to its minimum, above which it is at most "
-    "|x0 - x*|^2 / (2 step n) after n steps",
+    "the objective never rises and is, after n steps, at most |x0 - x*|^2 / (2 step n) above its value at "
+    "any x*",
     "Beck and Teboulle 2009, theorem 3.1",
 )
-NONCONVEX = Theorem(
-    "the objective, data term + R / step, never rises, the fixed-point residual tends to 0, and every limit "
-    "of the iterates is a critical point",
-    "Attouch, Bolte and Svaiter 2013, section 5; for learned proximal networks Fang, Buchanan and Sulam 2024",
-)
 
 
-class ProximalGradientExam:
+class ProximalGradientExam(Exam):
     """Examines pgd(f, g, step=step): f a smooth data term, g convex or a learned proximal network (`Fixed`).
 
     Each iterate must be the proximal step from the one before: R of a learned network is read in closed form
-    at that point, and x must minimise R + |. - z|^2 / (2 step) at least against its two neighbours.
+    at that point, and x must minimise R + |. - z|^2 / (2 step) at least against its two neighbours. That, and
+    firm nonexpansiveness between neighbours, can refute a claim of g, and prove none.
     """
 
     def __init__(self, f: Any, g: Any, *, step: float):
+        super().__init__()
         self.f, self.g, self.step = f, g, float(step)
-        self.course = Course()
         self._before: tuple[Tensor, Tensor, Tensor] | None = None  # point, x, value of g there
         self.too_high, self.expansion = 0.0, -float("inf")
-
-    @property
-    def objective(self) -> tuple[float, ...]:
-        """The objective at each iterate, summed over the batch."""
-        return tuple(float(h.sum()) for h in self.course.heights)
 
     def watch(self, states: Iterator[State], x0: Tensor | State) -> Iterator[State]:
         """The same states, each looked at first."""
@@ -82,7 +63,7 @@ class ProximalGradientExam:
         read = getattr(self.g, "value_at_output", None)
         value = precise(self.g, x) if read is None else read(point, x)
         height = precise(self.f, x) + value
-        self.course.add(state, height)
+        self.add(state, height)
         if self._before is not None:
             self._compare((point, x, value), self._before, height)
         self._before = (point, x, value)
@@ -101,35 +82,21 @@ class ProximalGradientExam:
 
     def certificate(self) -> Certificate:
         """What the run can claim."""
-        convex = stated_convex(self.g)
-        bound = is_bound(self.g)
-        hypotheses = [convex_part(self.f), step_condition(self.f, self.step, strictly=bound)]
-        measured = self._measured()
+        convex, bound = stated_convex(self.g), is_bound(self.g)
+        short = step_condition(self.f, self.step, strictly=bound)
+        measured = [*self.descent(self.f, self.g, self.step), self._consistent()]
         if bound:
-            hypotheses += [*prior_conditions(self.g, self.course.last().x), self._consistent()]
-            return certify(NONCONVEX, hypotheses, measured)
+            return certify(LEARNED, [short, *prior_conditions(self.g, self.last().x)], measured)
         if convex is None:
-            return certify(None, [], [*hypotheses, *measured])
-        hypotheses += [convex, self._consistent(), self._nonexpansive()]
-        return certify(CONVEX, hypotheses, measured)
+            return certify(None, [], [convex_part(self.f), short, *measured])
+        hypotheses = [convex_part(self.f), short, convex, *solved_condition(self.g)]
+        return certify(CONVEX, hypotheses, [*measured, self._nonexpansive()])
 
     def _consistent(self) -> Condition:
-        limit = 64 * self.course.eps()
         claim = "each iterate is the lowest of its neighbours for its own proximal step"
-        return at_most(claim, self.too_high, limit, detail="relative to the objective", kind=PROVEN)
+        detail = "how much lower one was, relative to the objective"
+        return at_most(claim, self.too_high, 64 * self.eps(), detail=detail, kind=OBSERVED)
 
     def _nonexpansive(self) -> Condition:
-        claim = "the prox is firmly nonexpansive along the run, as that of a convex function"
-        return at_most(claim, max(self.expansion, 0.0), 1e-3, detail="excess, relative", kind=PROVEN)
-
-    def _measured(self) -> list[Condition]:
-        x = self.course.last().x
-        slope = self.f.grad(x)
-        moved = self.g.prox(x - self.step * slope, gamma=self.step)
-        there = self.f.grad(moved)
-        force = (x - moved) / self.step + there - slope  # a subgradient of the objective at `moved`
-        return [
-            never_rises(NEVER, self.course.heights, eps=self.course.eps(), terms=cancelling(self.g, x)),
-            fixed_point(moved, x),
-            balance(force, there),
-        ]
+        claim = "the prox is firmly nonexpansive between neighbours, as that of a convex function"
+        return at_most(claim, max(self.expansion, 0.0), 1e-3, detail="excess, relative", kind=OBSERVED)

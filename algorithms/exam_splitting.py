@@ -18,12 +18,12 @@ from algorithms.certificate import (
     never_rises,
     precise,
 )
-from algorithms.examination import STRICTLY, Course, square
+from algorithms.examination import STRICTLY, Exam, solved_condition, square
 from algorithms.probes import prior_conditions, stated_convex, word
 from algorithms.state import State, relative_change
 
 
-class AugmentedLagrangianExam:
+class AugmentedLagrangianExam(Exam):
     """Examines admm(first, last, gamma=gamma): first and last alternate, rho = 1 / gamma.
 
     The objective may rise at any iterate and nothing is claimed of it. Both convex: for every gamma the run
@@ -37,13 +37,9 @@ class AugmentedLagrangianExam:
     """
 
     def __init__(self, first: Any, last: Any, *, gamma: float):
-        self.first, self.last, self.gamma = first, last, float(gamma)
-        self.course, self.moves = Course(), list[Tensor]()
-
-    @property
-    def objective(self) -> tuple[float, ...]:
-        """The augmented Lagrangian at each iterate, summed over the batch."""
-        return tuple(float(h.sum()) for h in self.course.heights)
+        super().__init__()
+        self.first, self.second, self.gamma = first, last, float(gamma)
+        self.moves: list[Tensor] = []
 
     def watch(self, states: Iterator[State], x0: Tensor | State) -> Iterator[State]:
         """The same states, each looked at first."""
@@ -52,41 +48,47 @@ class AugmentedLagrangianExam:
         for state in states:
             v, after = state.memory
             slack = (square(v - state.x + after) - square(after)) / (2 * self.gamma)
-            values = _value(self.first, x - u, v) + _value(self.last, v + u, state.x)
-            self.course.add(state, values + slack)
+            values = _value(self.first, x - u, v) + _value(self.second, v + u, state.x)
+            self.add(state, values + slack)
             self.moves.append(square(state.x - x) + square(after - u))
             x, u = state.x, after
             yield state
 
     def certificate(self) -> Certificate:
         """What the run can claim."""
-        state, eps = self.course.last(), self.course.eps()
+        state, eps = self.last(), self.eps()
         apart = relative_change(state.x, state.memory[0])
         residual = Condition("how far the two copies are apart", OBSERVED, "|x - v| / |x|", apart)
-        both = [stated_convex(self.first), stated_convex(self.last)]
+        inexact = solved_condition(self.first, self.second)
+        both = [stated_convex(self.first), stated_convex(self.second)]
         if None not in both:
             theorem = Theorem(
-                "the run converges to a minimiser whatever gamma is, and its steps never grow (the objective "
-                "may rise at single iterates)",
+                "the run converges to a minimiser, if there is one, whatever gamma is, and its steps never "
+                "grow (the objective may rise at single iterates)",
                 "Eckstein and Bertsekas 1992; He and Yuan 2015",
             )
             shrink = never_rises("the steps never grow", self.moves[1:], eps=eps)
-            return certify(theorem, [c for c in both if c is not None], [shrink, residual])
-        falls = never_rises("the augmented Lagrangian never rises", self.course.heights, eps=eps)
+            hypotheses = [c for c in both if c is not None]
+            return certify(theorem, [*hypotheses, *inexact], [shrink, residual])
+        falls = never_rises("the augmented Lagrangian never rises", self.heights, eps=eps)
         learned = prior_conditions(self.first, state.x)
-        if both[1] is None or not learned or not hasattr(self.last, "lipschitz"):
+        if both[1] is None or not learned or not hasattr(self.second, "lipschitz"):
             claim = "the augmented Lagrangian" + (" never rose" if falls.kind == OBSERVED else " rose")
             return certify(None, [], [Condition(claim, OBSERVED, falls.detail, falls.value), residual])
-        bound = self.last.lipschitz()
+        bound = self.second.lipschitz()
         large = at_most(
-            "rho = 1 / gamma is above L", bound * self.gamma, STRICTLY, detail="L / rho", kind=word(self.last)
+            "rho = 1 / gamma is above L",
+            bound * self.gamma,
+            STRICTLY,
+            detail="L / rho",
+            kind=word(self.second),
         )
         theorem = Theorem(
-            "the augmented Lagrangian never rises, the two copies come together, and every limit is a "
-            "critical point (the objective may rise at single iterates)",
+            "the augmented Lagrangian never rises (the objective may, at single iterates); as long as the "
+            "iterates stay bounded, the two copies come together and every limit is a critical point",
             "Wang, Yin and Zeng 2019, with rho > L as in Fang, Buchanan and Sulam 2024",
         )
-        return certify(theorem, [both[1], large, *learned], [falls, residual])
+        return certify(theorem, [both[1], large, *learned, *inexact], [falls, self.bounded(), residual])
 
 
 def _value(g: Any, point: Tensor, x: Tensor) -> Tensor:

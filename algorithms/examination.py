@@ -1,4 +1,8 @@
-"""What the examiners of runs share: the course of a run, and conditions that any of them measures."""
+"""What the examiners of runs share: what they keep of a run, and conditions that any of them measures.
+
+A condition is "proven" where it holds by construction or by a bound that was computed; what was only looked
+at along a run, however often, is "observed".
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from algorithms.certificate import OBSERVED, PROVEN, VIOLATED, Certificate, Condition, at_most, certify
+from algorithms.certificate import (
+    OBSERVED,
+    PROVEN,
+    VIOLATED,
+    Certificate,
+    Condition,
+    Theorem,
+    at_most,
+    certify,
+    never_rises,
+)
 from algorithms.probes import is_bound, stated_convex, word
 from algorithms.state import State, relative_change
+from imaging.fidelity import POINTWISE
 
 NEVER = "the objective never rises"
+LIMITS = (  # an objective that falls for ever along iterates that run away is no contradiction
+    "as long as the iterates stay bounded, the fixed-point residual tends to 0 and every limit of theirs "
+    "is a critical point"
+)
+LEARNED = Theorem(
+    f"the objective, data term + R / step, never rises; {LIMITS}",
+    "Attouch, Bolte and Svaiter 2013, section 5; for learned proximal networks Fang, Buchanan and Sulam 2024",
+)
 STRICTLY = 1 - 1e-6  # what is proven below 1 only, and not at it, is not left to rounding
 
 
-class Course:
+class Exam:
     """What every examiner keeps: the last finite state, the objectives, the range of the pixels."""
 
     def __init__(self) -> None:
@@ -24,6 +47,11 @@ class Course:
         self.heights: list[Tensor] = []
         self.range = (float("inf"), -float("inf"))
         self.finite = True
+
+    @property
+    def objective(self) -> tuple[float, ...]:
+        """The objective at each iterate, summed over the batch."""
+        return tuple(float(h.sum()) for h in self.heights)
 
     def add(self, state: State, height: Tensor) -> None:
         """A new state with its objective (B,); one that is not finite ends the course."""
@@ -46,10 +74,28 @@ class Course:
         return float(torch.finfo(self.last().x.dtype).eps)
 
     def bounded(self) -> Condition:
-        """That the iterates stay bounded: a statement on all of them, of which only some were seen."""
+        """That the iterates stayed within a range, which says nothing of those that never were."""
         low, high = self.range
-        claim = f"the iterates stay bounded (they were within {low:.3g} and {high:.3g})"
+        claim = f"the iterates were within {low:.3g} and {high:.3g}"
         return Condition(claim, OBSERVED if self.finite else VIOLATED)
+
+    def descent(self, smooth: Any, simple: Any | None, step: float) -> list[Condition]:
+        """What is measured of any descent on smooth + simple: that it fell, and how far the end is from rest.
+
+        simple None is 0, and the step one along the gradient.
+        """
+        x = self.last().x
+        slope = smooth.grad(x)
+        point = x - step * slope
+        moved = point if simple is None else simple.prox(point, gamma=step)
+        there = smooth.grad(moved)
+        force = (point - moved) / step + there  # a subgradient of the objective at `moved`
+        return [
+            never_rises(NEVER, self.heights, eps=self.eps(), terms=cancelling(simple, x)),
+            self.bounded(),
+            fixed_point(moved, x),
+            balance(force, there),
+        ]
 
 
 def plain_certificate(residuals: Sequence[float], *, denoiser: str) -> Certificate:
@@ -78,6 +124,17 @@ def step_condition(f: Any, step: float, *, strictly: bool = False) -> Condition:
     kind = word(f)
     whose = "the proven norm bound" if kind == PROVEN else "a bound that is not ours to prove"
     return at_most(claim, step * bound, limit, detail=f"step L, L from {whose}", kind=kind)
+
+
+def solved_condition(*functions: Any) -> list[Condition]:
+    """That their proxes are exact, where one of them is only solved for: theorems speak of exact ones."""
+    for f in functions:
+        op = getattr(f, "op", None)
+        closed = op is None or isinstance(op, POINTWISE) or getattr(op, "exact_prox", False)
+        if not closed or hasattr(f, "tol"):
+            detail = f"{type(f).__name__}: solved for, each time to a tolerance that is checked"
+            return [Condition("the proxes are exact", OBSERVED, detail)]
+    return []
 
 
 def curvature_condition(smooth: Any) -> Condition | None:
