@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from algorithms.certificate import precise
+
 
 def differences(x: Tensor) -> Tensor:
     """Forward differences down and to the right, (B, C, H, W) -> (B, 2, C, H, W); none across the border.
@@ -52,7 +54,11 @@ class TotalVariation:
 
     def value(self, x: Tensor) -> Tensor:
         """g(x) of each sample, (B,)."""
-        return self.lam * self.magnitude(differences(x)).flatten(1).sum(1)
+        return self.total(x).to(x.dtype)
+
+    def total(self, x: Tensor) -> Tensor:
+        """g(x) of each sample, (B,), summed and kept in float64."""
+        return self.lam * self.magnitude(differences(x)).flatten(1).sum(1, dtype=torch.float64)
 
     def magnitude(self, d: Tensor) -> Tensor:
         """The norm of the difference at each pixel, axes of joint kept with length 1."""
@@ -70,7 +76,7 @@ class TotalVariation:
 
 
 class Optimality(NamedTuple):
-    """How far x is from a minimiser of f + g, from a dual point p: |p| <= lam in each pixel.
+    """How far x is from a minimiser of f + g, from a dual point p: |p| <= lam in each pixel; float64 sums.
 
     F(x) - min F <= gap + imbalance |x - minimiser| for convex f: gap = g(x) - <p, D x> is never negative, and
     imbalance = |grad f(x) + D^T p| is 0 at the minimiser.
@@ -98,10 +104,10 @@ def tv_optimality(loss: Any, tv: TotalVariation, x: Tensor, p: Tensor) -> Optima
     For a loss with a gradient at A x; where A x may leave the loss's domain (counts of 0) there is none, and
     split_optimality is the one to ask.
     """
-    objective = loss.value(x) + tv.value(x)
-    gap = tv.value(x) - (p * differences(x)).flatten(1).sum(1)
+    height = tv.total(x)
+    gap = height - (p * differences(x)).flatten(1).sum(1, dtype=torch.float64)
     force = loss.grad(x) + differences_adjoint(p)
-    return Optimality(objective, gap.clamp_min(0), force.flatten(1).norm(dim=1))
+    return Optimality(precise(loss, x) + height, gap.clamp_min(0), force.flatten(1).norm(dim=1))
 
 
 def split_optimality(
@@ -117,7 +123,10 @@ def split_optimality(
     seen = loss.op.A(x)
     u = loss.prox_at(seen + gamma * w, gamma)
     w = w + (seen - u) / gamma
-    gap = tv.value(x) - (p * differences(x)).flatten(1).sum(1)
-    lack = (w * (u - seen)).flatten(1).sum(1).abs()
+    height = tv.total(x)
+    gap = height - (p * differences(x)).flatten(1).sum(1, dtype=torch.float64)
+    lack = (w * (u - seen)).flatten(1).sum(1, dtype=torch.float64).abs()
     force = loss.op.A_adjoint(w) + differences_adjoint(p)
-    return Optimality(loss.value_at(u) + tv.value(x), gap.clamp_min(0) + lack, force.flatten(1).norm(dim=1))
+    return Optimality(
+        loss.value_at(u.double()) + height, gap.clamp_min(0) + lack, force.flatten(1).norm(dim=1)
+    )

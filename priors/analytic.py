@@ -41,7 +41,7 @@ class L1:
 
     def value(self, x: Tensor) -> Tensor:
         """R(x), (B,)."""
-        return self.lam * x.abs().flatten(1).sum(1)
+        return self.lam * x.abs().flatten(1).sum(1, dtype=torch.float64)
 
     def prox(self, x: Tensor, sigma: Level | None = None, *, gamma: float) -> Tensor:
         """x moved towards zero by gamma lam, and not beyond it."""
@@ -93,7 +93,7 @@ class Tikhonov:
 
     def value(self, x: Tensor) -> Tensor:
         """R(x), (B,)."""
-        return self.lam * variation.differences(x).square().flatten(1).sum(1) / 2
+        return self.lam * variation.differences(x).square().flatten(1).sum(1, dtype=torch.float64) / 2
 
     def grad(self, x: Tensor) -> Tensor:
         """lam D^T D x."""
