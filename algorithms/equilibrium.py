@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.driver import Until, solve
-from algorithms.state import State, relative_change
+from algorithms.state import State, largest_change
 from algorithms.unrolled import Denoise, StepRule, hqs_step
 
 Map = Callable[[Tensor], Tensor]
@@ -20,8 +20,9 @@ def fixed_point(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
 
     With J the Jacobian of step at x* and v the gradient that arrives, u = v + J^T u is iterated too and
     handed to one application of step: dL/dtheta = u^T dstep/dtheta. The memory is that of two steps, however
-    many iterations there were. Both iterations converge where J has a spectral radius below 1 and end at a
-    relative change of `tol`; NotConvergedError if `max_iter` of them do not reach it. Once differentiable.
+    many iterations there were. Both iterations converge where J has a spectral radius below 1 and end when
+    every sample changes by at most `tol` of itself; NotConvergedError if `max_iter` of them do not reach it.
+    Once differentiable.
     Bai, Kolter and Koltun, "Deep Equilibrium Models" (2019); for imaging Gilton, Ongie and Willett (2021).
 
     >>> slope = torch.tensor([0.5], requires_grad=True)
@@ -54,7 +55,7 @@ def _iterate(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
         x = x0.detach()
         while True:
             x, old = step(x).detach(), x
-            yield State(x, relative_change(x, old))
+            yield State(x, largest_change(x, old))
 
     return solve(states(), Until(tol=tol, max_iter=max_iter)).require().x
 

@@ -73,3 +73,16 @@ def relative_change(new: Tensor, old: Tensor) -> float:
     if not math.isfinite(size):
         return math.nan  # a finite change over an infinite size would look like convergence
     return change / size if size > 0 else change
+
+
+def largest_change(new: Tensor, old: Tensor) -> float:
+    """The relative_change of the sample that changes most: quiet samples do not hide behind loud ones.
+
+    >>> largest_change(torch.tensor([[1000.0], [2.0]]), torch.tensor([[1000.0], [1.0]]))
+    0.5
+    """
+    return max((relative_change(a, b) for a, b in zip(new, old, strict=True)), default=0.0, key=_nan_last)
+
+
+def _nan_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value

@@ -99,6 +99,14 @@ def test_the_memory_does_not_grow_with_the_iterations(problem):
     assert counts.count(True) == 2 and counts.count(False) > 5
 
 
+def test_the_tolerance_is_that_of_each_sample():
+    """A sample that is large and at rest does not end the run for one that is small and on its way."""
+    rates = torch.tensor([[0.0], [0.9]], dtype=torch.float64)
+    push = torch.tensor([[1e6], [1.0]], dtype=torch.float64)
+    x = fixed_point(lambda x: rates * x + push, torch.zeros_like(push), tol=1e-6, max_iter=500)
+    assert float(x[1]) == pytest.approx(10.0, rel=1e-4)
+
+
 def test_an_expansion_is_refused():
     with pytest.raises(NotConvergedError, match="stopped after"):
         fixed_point(lambda x: 2 * x + 1, torch.ones(3), tol=1e-6, max_iter=20)
