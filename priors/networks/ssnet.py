@@ -61,8 +61,10 @@ class SSNet(nn.Module):
             for a, b, k in zip(widths[:-1], widths[1:], config.kernels, strict=True)
         )
         self.mix = nn.Conv2d(config.width, config.channels, 1)
-        if not config.skip:
-            with torch.no_grad():  # in the middle of the range: a ReLU that starts at 0 may never open
+        with torch.no_grad():
+            if config.skip:  # begin near the input
+                self.mix.weight.mul_(0.1)
+            else:  # in the middle of the range: a ReLU that starts at 0 may never open
                 self.mix.bias.fill_(0.5)  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:

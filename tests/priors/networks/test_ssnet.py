@@ -45,6 +45,13 @@ def test_frozen_statistics_make_training_and_evaluation_one_function():
     assert torch.equal(first, net.eval()(x)) and net.layers[0].conv.weight.requires_grad
 
 
+def test_with_a_skip_it_begins_near_its_input():
+    x = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    with_skip, without = (SSNet(SSNetConfig(width=16, skip=skip)).train()(x) for skip in (True, False))
+    assert (with_skip - x).square().mean().sqrt() < 0.15 < (without - x).square().mean().sqrt()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (17, 8)])
 @pytest.mark.parametrize("border", ["circular", "edge"])
 def test_pictures_of_any_size_grey_and_colour(size, border):
