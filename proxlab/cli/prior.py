@@ -63,16 +63,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show_list(console: Console) -> int:
-    """A line a shipped prior: name, kind, channels, range of levels, PSNR of its own validation."""
+    """A line a shipped network: name, kind, channels, range of levels, PSNR of its own validation."""
     from priors.base import WEIGHTS, available
     from priors.checkpoint import read_provenance
 
     for name in available():
         card = read_provenance(WEIGHTS / f"{name}.safetensors")
-        config, metrics = card["config"], card.get("metrics", {})
-        low, high = config.get("sigma", (0.0, 0.0))
+        config, metrics, recipe = card["config"], card.get("metrics", {}), card.get("recipe", {})
+        low, high = config.get("sigma", recipe.get("noise", (0.0, 0.0)))
         text = ", ".join(f"{k} {v:.2f} dB" for k, v in metrics.items())
         trained = f"{config.get('channels')} channels\tsigma {low:.3g} to {high:.3g}"
+        if recipe.get("kind") == "deblur":
+            text += f"; deblurs one psf, {recipe['preprocess']} in front: method 'stnn'"
         console.data(f"{name}\t{card['kind']}\t{trained}\t{text}", {"name": name, **card})
     if available():
         console.say(f"a card on each, with the licence of its data, lies in {WEIGHTS}.")

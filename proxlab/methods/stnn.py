@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 CLOSE = 0.02  # largest relative distance of psfs at which a network is used: below what it can be felt
 REACH = 16  # pixels a picture without periodic borders is continued by, beside half the psf
 LOUD = 1.5  # times the strongest noise of its training, at which a network warns
-
+RULE = (
+    "shipped, for this psf, behind conjugate gradients, trained towards the truth, with the noise nearest "
+    "the picture's"
+)
 
 ONE_PSF = Supports(
     boundaries=frozenset(BOUNDARIES),
@@ -45,7 +48,7 @@ class StabilisedNetwork:
 
     def run(self, task: Task) -> Outcome:
         """Find the network, hold its psf against the operator's, apply it."""
-        network, recipe, name = _network(task)
+        network, recipe, name, rule = _network(task)
         mismatch = _mismatch(recipe, task)
         if mismatch > CLOSE:
             raise UsageError(_refusal(name, mismatch))
@@ -61,12 +64,15 @@ class StabilisedNetwork:
             objective=(),
             certificate=_certificate(network, recipe),
             warnings=_doubts(recipe, name, task),
-            details={"network": name, "psf_mismatch": mismatch, "trained_noise": list(_trained(recipe))},
+            details={
+                **{"network": name, "network_rule": rule, "psf_mismatch": mismatch},
+                "trained_noise": list(_trained(recipe)),
+            },
         )
 
 
-def _network(task: Task) -> tuple[Any, Deblurring, str]:
-    """The given network or the shipped one that fits psf and noise best, with its recipe and name."""
+def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
+    """The given network, or the shipped one chosen by RULE; its recipe, its name, how it was chosen."""
     from priors.base import available, find, load
     from priors.checkpoint import read_provenance
     from priors.deblurring import recipe_behind
@@ -80,7 +86,7 @@ def _network(task: Task) -> tuple[Any, Deblurring, str]:
                 f"prior {given.name!r} was not trained for one psf: give a file of `proxlab train deblur`."
             )
             raise UsageError(message)
-        return given.network, recipe, given.name
+        return given.network, recipe, given.name, "given"
     cards = {name: read_provenance(find(name)).get("recipe", {}) for name in available()}
     recipes: dict[str, Any] = {n: recipe_from(c) for n, c in cards.items() if c.get("kind") == "deblur"}
     if not recipes:
@@ -90,13 +96,13 @@ def _network(task: Task) -> tuple[Any, Deblurring, str]:
         )
         raise UsageError(message)
 
-    def fitness(name: str) -> tuple[bool, bool, float, bool]:
+    def fitness(name: str) -> tuple[bool, bool, bool, float]:
         r = recipes[name]
         distance = abs(_trained(r)[1] - task.sigma)
-        return _mismatch(r, task) > CLOSE, r.target != "truth", distance, r.preprocess == "none"
+        return _mismatch(r, task) > CLOSE, r.target != "truth", not r.preprocess.startswith("cgls"), distance
 
     name = min(sorted(recipes), key=fitness)
-    return load(name), recipes[name], name
+    return load(name), recipes[name], name, RULE
 
 
 def _trained(recipe: Deblurring) -> tuple[float, float]:

@@ -92,6 +92,18 @@ def test_list_names_what_ships(folder, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("tiny\tlpn\t1 channels\tsigma 0 to 0.216\tpsnr_25 20.00 dB")
 
 
+def test_list_says_which_deblur(folder, monkeypatch, capsys):
+    from priors.networks import SSNet, SSNetConfig
+
+    monkeypatch.setattr("priors.base.WEIGHTS", folder)
+    made = {"kind": "deblur", "noise": [0.0, 0.05], "preprocess": "cgls:3,0.01"}
+    save_network("one.safetensors", SSNet(SSNetConfig(width=2)), {"recipe": made})
+    assert main(["prior", "list"]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("one\tssnet\t1 channels\tsigma 0 to 0.05\t")
+    assert "deblurs one psf, cgls:3,0.01 in front: method 'stnn'" in line
+
+
 @pytest.mark.parametrize("loss", ["l2", "pm"])
 def test_train_lpn(folder, monkeypatch, loss):
     monkeypatch.setattr("priors.logbook.find_spec", lambda name: None)

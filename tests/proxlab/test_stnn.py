@@ -81,7 +81,30 @@ def test_the_shipped_one_that_fits_psf_and_noise_is_taken(picture, tmp_path, mon
         stored(tmp_path / f"{name}.safetensors", made)
     for sigma, name in ((0.005, "quiet"), (0.04, "loud")):
         _, info = proxlab.deblur(picture, PSF, method="stnn", sigma=sigma, return_info=True)
-        assert f"network '{name}'" in str(info) or name in str(info)
+        assert info["details"]["network"] == name
+        assert "with the noise nearest the picture's" in info["details"]["network_rule"]
+        assert info["details"]["psf_mismatch"] < 1e-6
+
+
+def test_of_equal_noise_the_stabilised_one_is_taken_and_a_prior_chooses_another(
+    picture, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(base, "WEIGHTS", tmp_path)
+    fronts = {"finn": "gaussian:1", "nn": "none", "stnn": "cgls:2"}
+    for name, front in fronts.items():
+        stored(tmp_path / f"ssnet-{name}.safetensors", recipe(preprocess=front))
+    stored(tmp_path / "ssnet-a.safetensors", recipe(preprocess="cgls:2", target="tikhonov:1e-4"))
+    _, info = proxlab.deblur(picture, PSF, method="stnn", sigma=0.01, return_info=True)
+    assert info["details"]["network"] == "ssnet-stnn"
+    _, info = proxlab.deblur(picture, PSF, method="stnn", prior="ssnet-nn", sigma=0.01, return_info=True)
+    assert (info["details"]["network"], info["details"]["network_rule"]) == ("ssnet-nn", "given")
+    with pytest.raises(UsageError, match=r"network 'ssnet-stnn' was trained for another psf: .*\d+\.\d% of"):
+        proxlab.deblur(picture, PSF[::-1], method="stnn", sigma=0.01)
+    chain = proxlab.load_reconstructor("ssnet-stnn")
+    op, y = recipe().operator(20, 17), torch.from_numpy(picture)[None, None]
+    assert chain(op, y).shape == y.shape
+    with pytest.raises(ValueError, match="'ssnet-stnn' was trained for another psf"):
+        chain(recipe(psf=((0.5, 0.5),)).operator(20, 17), y)
 
 
 def test_grey_networks_take_colours_one_by_one_and_bounds_are_told(tmp_path):
