@@ -16,11 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import one_psf_cards as one_psf
 from common import RESULTS, ROOT, ResultFile, markdown, write_text
 
 from priors.base import WEIGHTS
 from priors.checkpoint import load_network, read_provenance
 from priors.claims import claims_of
+from priors.networks import multiply_adds
 from proxlab.receipt import file_digest
 
 HEADINGS = ("What it is", "Data and licence", "How it was made", "Figures", "Limits")
@@ -66,7 +68,9 @@ def card(path: Path, results: Path) -> str:
     kind, recipe = made["kind"], made["recipe"]
     mode = "colour" if recipe["color"] else "grey"
     size = f"{weights / 1e6:.2f} M" if weights > 1e6 else f"{weights / 1e3:.1f} k"
-    what = [WHAT[kind], f"{mode.capitalize()}, {size} weights, {path.stat().st_size / 1e6:.2f} MB."]
+    alone = recipe["kind"] == "deblur"  # for one psf
+    kind_text = one_psf.what(made, network, multiply_adds(network)) if alone else WHAT[kind]
+    what = [kind_text, f"{mode.capitalize()}, {size} weights, {path.stat().st_size / 1e6:.2f} MB."]
     parts = [
         f"# {path.stem}",
         *section("What it is", flat(" ".join([*what, LOSS.get(recipe.get("loss"), "")]))),
@@ -77,9 +81,14 @@ def card(path: Path, results: Path) -> str:
     notes = ROOT / "card_notes" / f"{path.stem}.md"
     if notes.exists():
         parts += section("What was tried", notes.read_text(encoding="utf-8").strip())
-    low, high = recipe["sigma"]
-    parts += section("Limits", flat(LIMITS).format(made["pictures"], mode, low, high))
+    parts += section("Limits", flat(one_psf.limits(made) if alone else usual_limits(made, mode)))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def usual_limits(made: Mapping[str, Any], mode: str) -> str:
+    """What a prior is not for."""
+    low, high = made["recipe"]["sigma"]
+    return LIMITS.format(made["pictures"], mode, low, high)
 
 
 def section(title: str, text: str) -> list[str]:
@@ -109,8 +118,11 @@ def command(name: str, made: Mapping[str, Any]) -> str:
     words = ["proxlab", "train", recipe["kind"], "--images", *[f"BSDS500/{d}" for d in made["data"]]]
     words += ["--val", "VALIDATION", "--out", f"{name}.safetensors"]
     words += ["--color"] if recipe["color"] else []
-    low, high = recipe["sigma"]
-    words += ["--sigma", f"{low!r}:{high!r}", "--steps", plan["steps"], "--hold", plan["hold"]]
+    if recipe["kind"] == "deblur":
+        words += one_psf.words(recipe)
+    else:
+        words += ["--sigma", "{!r}:{!r}".format(*recipe["sigma"])]
+    words += ["--steps", plan["steps"], "--hold", plan["hold"]]
     words += ["--batch", recipe["batch"], "--patch", recipe["patch"], "--lr", plan["rate"]]
     words += ["--loss", recipe["loss"]] if "loss" in recipe else []
     words += ["--optimizer", plan.get("optimizer", "adam")]
@@ -130,6 +142,8 @@ def making(name: str, made: Mapping[str, Any]) -> str:
     recipe, hours = made["recipe"], made["seconds"] / 3600
     pixels = made["steps"] * recipe["batch"] * recipe["patch"] ** 2 / 1e9
     took = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    if "processor_seconds" in made:
+        took += f" on a shared core, {made['processor_seconds'] / 60:.1f} minutes of processor time"
     versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
     one = made.get("processes", 1), made["plan"]["precision"], versions
     text = MADE.format(made["steps"], made["plan"]["steps"], pixels, took, *one)
@@ -143,6 +157,7 @@ def figures(path: Path, made: Mapping[str, Any], network: Any, results: Path) ->
     for file in sorted(results.glob("denoising_*.json")):
         if file.stem != "denoising_speed":
             texts += quality_text(file, name, weights)
+    texts += one_psf.standing(name, weights, results) if made["recipe"]["kind"] == "deblur" else []
     texts += speed_text(results / "denoising_speed.json", name, weights)
     metrics = ", ".join(f"{k.replace('_', ' at ')}: {v:.2f} dB" for k, v in made["metrics"].items())
     texts.append(f"On the crops it was validated on: {metrics}.")

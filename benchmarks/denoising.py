@@ -27,6 +27,7 @@ from common import RESULTS, ResultFile, circumstances, digest, markdown, process
 import priors
 from imaging.metrics import psnr
 from priors.base import find
+from priors.checkpoint import read_provenance
 from priors.data import load_pictures
 from priors.precision import resolve
 from proxlab.receipt import file_digest
@@ -58,12 +59,17 @@ class Entry(NamedTuple):
 def entries(sources: list[str], precision: str) -> list[Entry]:
     """The named priors, or all that ship; arithmetic other than the usual is part of the name."""
     found = []
-    for source in sources or priors.available():
+    for source in sources or [name for name in priors.available() if denoises(name)]:
         path = find(source)
         config = priors.load(source).config
         name = path.stem if precision == "auto" else f"{path.stem} ({precision})"
         found.append(Entry(name, source, file_digest(path)[:8], config.channels))
     return found
+
+
+def denoises(name: str) -> bool:
+    """Whole reconstructors ship too; they are for `stabilizers.py`."""
+    return read_provenance(find(name)).get("recipe", {}).get("kind") not in ("deblur", "unrolled")
 
 
 def block_means(pixels: np.ndarray) -> np.ndarray:

@@ -19,7 +19,6 @@ def facts_of(network: Any, recipe: Any) -> dict[str, Any]:
     method = NAMES.get(recipe.preprocess.partition(":")[0], recipe.preprocess)
     if recipe.target != "truth":
         method = {"NN": "ReNN", "StNN": "StReNN"}.get(method, f"{method} to {recipe.target}")
-    plan = network.card.get("plan", {})
     return {
         "kind": "network",
         "arch": network.kind,
@@ -29,8 +28,8 @@ def facts_of(network: Any, recipe: Any) -> dict[str, Any]:
         "inject": recipe.inject,
         "lipschitz": getattr(network, "lipschitz", None),
         "weights": sum(p.numel() for p in network.parameters()),
-        "minutes": round(network.card.get("seconds", 0.0) / 60, 1),
-        "gigapixels": plan.get("steps", 0) * recipe.batch * recipe.patch**2 / 1e9,
+        "minutes": round(network.card.get("processor_seconds", network.card.get("seconds", 0.0)) / 60, 1),
+        "gigapixels": network.card.get("steps", 0) * recipe.batch * recipe.patch**2 / 1e9,
     }
 
 
@@ -100,6 +99,11 @@ def above_filters(rows: Rows, row: dict[str, Any]) -> float:
         points.append((np.log(gain), best))
     at, values = zip(*points, strict=True)
     return float(row["psnr"]["0"] - np.interp(np.log(max(row["gain"], 1e-9)), at, values))
+
+
+def best_filter(rows: Rows, condition: str) -> float:
+    """PSNR of the Tikhonov filter whose weight is best for this condition, which takes the truth to know."""
+    return max(float(r["psnr"][condition]) for r in rows if r["kind"] == "filter")
 
 
 def answers(rows: Rows) -> list[str]:

@@ -5,10 +5,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from priors.base import WEIGHTS
 from priors.checkpoint import build, read_provenance, save_network
+from priors.deblurring import Deblurring
 from priors.denoiser import DenoiserConfig
 from priors.recipe import Denoising
 from priors.train import Plan
@@ -31,7 +33,7 @@ def cards(monkeypatch):
     import cards
 
     yield cards
-    for name in ("cards", "common"):
+    for name in ("cards", "common", "one_psf_cards", "stabilizer_findings"):
         sys.modules.pop(name, None)
     if kept is not None:
         sys.modules["common"] = kept
@@ -97,6 +99,69 @@ def test_figures_are_of_these_weights_alone(cards, tmp_path):
         file.add(f"denoiser-gray|25|{number:02d}", {"psnr": psnr, "weights": whose, "picture": "x"})
     text = cards.card(path, tmp_path)
     assert "2 pictures of bsd68" in text and "29.50 |" in text and "99.00" not in text.split("## Figures")[1]
+
+
+def made_for_one_psf(folder, **changes):
+    """A network for one psf, as a training would leave it, and that psf as a file."""
+    bell = np.exp(-0.5 * (np.arange(-5, 6) / 1.3) ** 2)
+    psf = bell[:, None] * bell
+    np.save(folder / "PSF.npy", psf)
+    rows = tuple(tuple(float(v) for v in row) for row in psf / psf.sum())
+    parts = {"preprocess": "cgls:3,0.01", "target": "truth", "noise": (0.025, 0.025), "inject": "before"}
+    shape = {"width": 3, "skip": True}
+    more = {"loss": "ln-mse", "color": False, "batch": 2, "patch": 32, "seed": 1}
+    recipe = Deblurring("deblur", "ssnet", shape, rows, **{**parts, **changes}, **more)
+    path = folder / "ssnet-stnn-0.025.safetensors"
+    plan = asdict(Plan(steps=8, rate=3e-3, period=2, optimizer="muon"))
+    provenance = {
+        **{"data": ["train", "test"], "pictures": 400, "data_hash": "0123456789ab", "steps": 6},
+        **{"recipe": asdict(recipe), "plan": plan, "seconds": 1200.0, "processor_seconds": 90.0},
+        **{"metrics": {"psnr_0.025": 25.5}, "versions": {"torch": "2.4"}},
+    }
+    save_network(path, recipe.network(), provenance)
+    return path
+
+
+def test_a_network_for_one_psf_says_where_it_stands(cards, tmp_path):
+    path = made_for_one_psf(tmp_path)
+    digest = cards.file_digest(path)[:8]
+    file = cards.ResultFile(tmp_path / "stabilizers_bsd68.json")
+    quality = {  # dB at 0 and at 0.01, noise gain
+        "blurred": (24.0, 23.8, 1.0),
+        "Tikhonov filter, weight 0.01": (26.0, 25.0, 0.1),
+        "Tikhonov filter, weight 0.001": (28.0, 24.0, 10.0),
+        "mine": (28.5, 25.5, 1.0),
+    }
+    for row, (clean, noisy, gain) in quality.items():
+        for picture in ("a", "b"):
+            record = {"version": digest if row == "mine" else "another1", "gain": gain, "noise": 2.5}
+            file.add(f"{row} | {picture}", {**record, "0": [clean, 0.9, 5.0], "0.01": [noisy, 0.8, 6.0]})
+        file.add(
+            f"{row} | c", {"version": "old", "gain": 9.0, "noise": 2.5, "0": [9, 0, 9], "0.01": [9, 0, 9]}
+        )
+    text = cards.card(path, tmp_path)
+    assert "| 28.50 | 25.50 |" in text and "2 pictures of bsd68" in text
+    assert "Tikhonov filter, best weight for each | 28.00 | 25.00 |" in text
+    assert "**1.50 dB above the filters' frontier**" in text and "+0.50 dB at 0.01" in text  # 27 dB at gain 1
+    assert "1.5 minutes of processor time" in text and "11x11 Gaussian of 1.3 pixels" in text
+    assert "non-commercial" in text and "under-trained network looks stable" in " ".join(text.split())
+    file.add("mine | a", {**file.records["mine | a"], "version": "another1"})
+    file.add("mine | b", {**file.records["mine | b"], "version": "another1"})
+    assert "frontier" not in cards.card(path, tmp_path)
+
+
+def test_the_command_makes_the_same_network_for_one_psf(cards, tmp_path, monkeypatch):
+    from proxlab.cli.parser import build_parser
+    from proxlab.cli.train import asked
+
+    path = made_for_one_psf(tmp_path, target="tikhonov:1e-4", preprocess="none")
+    monkeypatch.chdir(tmp_path)
+    wanted = read_provenance(path)
+    words = shlex.split(cards.command("ssnet-renn-0.025", wanted))
+    recipe, plan = asked(build_parser().parse_args(words[1:]), "cpu")
+    assert np.allclose(recipe.psf, wanted["recipe"]["psf"], rtol=1e-12)
+    same = {**wanted["recipe"], "psf": recipe.psf, "noise": tuple(wanted["recipe"]["noise"])}
+    assert asdict(recipe) == same and asdict(plan) == wanted["plan"]
 
 
 def test_unknown_pictures_are_refused(cards, tmp_path):
