@@ -29,7 +29,7 @@ def find_prior(prior: Any, method: Method, channels: int) -> Prior | None:
     if prior is not None:
         chosen = choose_prior(prior, channels)
         if supports.family in ("denoiser", "gradient-step"):
-            _check_denoises(chosen)
+            check_denoises(chosen)
         return chosen
     if supports.family is None:
         return None
@@ -45,7 +45,7 @@ def find_prior(prior: Any, method: Method, channels: int) -> Prior | None:
     raise UsageError(message)
 
 
-def _check_denoises(prior: Prior) -> None:
+def check_denoises(prior: Prior) -> None:
     """UsageError for a network from a file that deblurs by itself: it is not called as (x, sigma)."""
     from priors.deblurring import recipe_behind
 
@@ -75,11 +75,14 @@ def place(prior: Prior | None, device: torch.device, dtype: torch.dtype) -> None
         prior.network.to(device, dtype)
 
 
-def network_memory(prior: Prior | None, shape: tuple[int, int, int]) -> int:
+def network_memory(prior: Prior | None, method: Method, shape: tuple[int, int, int]) -> int:
     """Bytes of float32 that the feature maps of a network take at one time on a field (C, H, W)."""
     from proxlab.denoising import feature_maps
 
-    return 0 if prior is None else bytes_of((1, *shape[1:]), feature_maps(prior.network))
+    if prior is None:
+        return 0
+    count = shape[0] if prior.channels == 1 and method.supports.together else 1
+    return bytes_of((count, *shape[1:]), feature_maps(prior.network))
 
 
 def denoiser(task: Task) -> Denoise:

@@ -78,7 +78,7 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     level = find_level(request, data, blur)
     prior = find_prior(request.prior, method, op.img_size[0])
     place(prior, device, y.dtype)
-    needed = (method.memory(op.img_size) + network_memory(prior, op.img_size)) * y.element_size() // 4
+    needed = (method.memory(op.img_size) + network_memory(prior, method, op.img_size)) * y.element_size() // 4
     needed += resident() if device.type == "cpu" else 0
     check_limit(needed, request.max_memory)
     job = Job(

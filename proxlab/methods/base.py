@@ -90,7 +90,8 @@ class Supports:
     """What a method can do; a request outside it is refused by name, never approximated.
 
     family names the shipped networks it takes when no prior is given: "denoiser" is denoiser-gray or
-    denoiser-color. needs_prior says that it cannot run without one.
+    denoiser-color. needs_prior says that it cannot run without one, together that a grey one takes all
+    channels of a picture at a time instead of one after the other.
     """
 
     boundaries: frozenset[str]
@@ -103,6 +104,7 @@ class Supports:
     prior: bool
     family: str | None = None
     needs_prior: bool = False
+    together: bool = False
 
 
 EVERYTHING = Supports(

@@ -71,6 +71,7 @@ class Certified:
         prior=True,
         family="gradient-step",
         needs_prior=True,
+        together=True,
     )
 
     def memory(self, shape: tuple[int, int, int]) -> int:
@@ -97,7 +98,9 @@ class Certified:
             watched = reported(phase.exam.watch(phase.states), task, budget)
             run = solve(watched, Until(tol=tol, max_iter=budget))
             certificate = phase.exam.certificate()
-            x = phase.finish(run.x).to(task.y.device, task.y.dtype)
+            picture = phase.finish(run.x)
+            certificate = _said(certificate, phase, run.x, picture)
+            x = picture.to(task.y.device, task.y.dtype)
         status, reason = finish(run)
         if status == "max_iter":
             spent = "the given" if task.num_iter else "the budget of"
@@ -116,7 +119,7 @@ class Certified:
             status=status,
             residual=rms_residual(task, x),
             objective=phase.exam.objective,
-            certificate=_said(certificate, kind).as_dict(),
+            certificate=certificate.as_dict(),
             warnings=_doubts(certificate, name),
             details={
                 "prior_kind": kind,
@@ -127,15 +130,22 @@ class Certified:
         )
 
 
-def _said(certificate: Certificate, kind: str) -> Certificate:
-    """The certificate, with what was handed over if that is not the iterate it speaks of."""
-    if kind != "gradient-step":
+def _said(certificate: Certificate, phase: Phase, last: Tensor, picture: Tensor) -> Certificate:
+    """The certificate, and of what it does not speak: the picture, where that is not the last iterate."""
+    if picture is last:
         return certificate
-    from algorithms.certificate import OBSERVED, Condition
+    from algorithms.certificate import OBSERVED, Condition, precise
 
-    claim = "the picture is the last iterate after one more gradient step of the prior, its denoiser"
-    handed = Condition(claim, OBSERVED, "what is said of the objective is said of the iterates")
-    return replace(certificate, conditions=(*certificate.conditions, handed))
+    exam, far = phase.exam, float((picture - last).double().square().mean()) ** 0.5
+    there = float((precise(exam.smooth, picture) + precise(exam.simple, picture)).sum())
+    here = exam.objective[-1]
+    claim = "the picture is D(x) of the last iterate x, one gradient step of the prior, and no iterate itself"
+    detail = f"rms distance to x; the objective is {there:.6g} there and {here:.6g} at x"
+    handed = Condition(claim, OBSERVED, detail, far)
+    verdict = (
+        f"{certificate.verdict} This is said of the iterates x; the picture is D(x), of which nothing is."
+    )
+    return replace(certificate, verdict=verdict, conditions=(*certificate.conditions, handed))
 
 
 def _lam_rule(task: Task, lam: float, setting: Setting) -> str:

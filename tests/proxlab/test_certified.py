@@ -128,11 +128,14 @@ def test_a_gradient_step_prior_hands_over_the_denoised_iterate_and_says_so(psf):
     seen, net = [], gradient_step()
     out = METHOD.run(task_of(op, net, report=seen.append))
     assert torch.equal(out.x, net(seen[-1].x, out.details["prior_level"]))
-    assert out.certificate["conditions"][-1]["claim"].startswith("the picture is the last iterate after one")
+    said = out.certificate["conditions"][-1]
+    assert said["claim"].startswith("the picture is D(x) of the last iterate") and said["kind"] == "observed"
+    assert said["value"] == pytest.approx(float((out.x - seen[-1].x).square().mean()) ** 0.5)
+    assert out.certificate["verdict"].endswith("the iterates x; the picture is D(x), of which nothing is.")
     assert out.residual == pytest.approx(float((op.A(out.x) - task_of(op, net).y).square().mean()) ** 0.5)
     seen.clear()
     out = METHOD.run(task_of(op, lpn(), report=seen.append))
-    assert torch.equal(out.x, seen[-1].x)
+    assert torch.equal(out.x, seen[-1].x) and "D(x)" not in out.certificate["verdict"]
 
 
 def test_a_weight_beyond_the_levels_of_the_network_is_refused_and_a_loud_picture_said(psf):
