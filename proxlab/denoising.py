@@ -105,12 +105,14 @@ def prepare_denoising(request: Request, image: Any, prior: Any, mask: Any = None
     import torch
 
     from imaging.masks import Identity, Masked
+    from proxlab.networks import check_denoises
 
     started = perf_counter()
     image = np.asarray(image)
     data = _read(request, image, mask)
     channels = data.layout.planes[0]
     chosen = choose_prior(prior, channels)
+    check_denoises(chosen)
     device = choose_device(request.device)
     y = torch.from_numpy(data.planes)[None]
     if chosen.digest is not None:  # read from a file just now: nobody else's, and free to move
