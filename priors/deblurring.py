@@ -28,7 +28,7 @@ from imaging.noise import gaussian
 from priors import processes
 from priors.checkpoint import build, network_class
 from priors.data import NoisyPatches, Pictures
-from priors.losses import Batch, Loss, Objective, l1, l2
+from priors.losses import Batch, Loss, Objective, l1, l2, log_mse
 from priors.networks.layers import freeze_statistics
 from priors.precision import PRECISIONS
 from priors.recipe import VALIDATION_SEED, check_counts, recipe_from, refuse_start
@@ -86,15 +86,6 @@ def _denoiser(name: str) -> Any:
     from priors.base import load
 
     return load(name)
-
-
-def log_mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """mean over samples of ln(mean squared error + 1e-8): every picture counts alike, however hard it is.
-
-    >>> round(float(log_mse(torch.zeros(1, 2), torch.tensor([[1.0, 1.0]]))), 6)
-    0.0
-    """
-    return (prediction - target).square().flatten(1).mean(1).add(1e-8).log().mean()
 
 
 LOSSES: dict[str, Loss] = {"ln-mse": log_mse, "l1": l1, "l2": l2}

@@ -16,12 +16,12 @@ from priors.blurry import BlurryPatches, operator_of, random_psf, seen, stacked
 from priors.checkpoint import build
 from priors.data import Pictures
 from priors.deblurrer import Deblurrer, DeblurrerConfig
-from priors.losses import Batch, Objective, l1, l2
+from priors.losses import Batch, Objective, l1, l2, log_mse
 from priors.precision import PRECISIONS
 from priors.recipe import VALIDATION_SEED, check_counts, check_levels, refuse_start
 
 LEVELS = (2.55 / 255, 7.65 / 255, 12.75 / 255)
-LOSSES = {"l1": l1, "l2": l2}
+LOSSES = {"l1": l1, "l2": l2, "ln-mse": log_mse}
 STARTS = ("unrolled", "denoiser", "lpn")
 
 
