@@ -6,7 +6,15 @@ from itertools import pairwise
 import pytest
 import torch
 
-from algorithms.pnp import ShortLeastSquares, data_term, geometric, in_turn, robust, weights_of_counts
+from algorithms.pnp import (
+    ShortLeastSquares,
+    SpectralLeastSquares,
+    data_term,
+    geometric,
+    in_turn,
+    robust,
+    weights_of_counts,
+)
 from algorithms.splitting import hqs
 from imaging.blur import CircularBlur, PaddedBlur, WindowedBlur
 from imaging.fidelity import LeastSquares
@@ -177,3 +185,24 @@ def test_in_turn_undoes_its_turns_and_takes_all_eight():
         seen.add(tuple(place))
     corners = {(0, 1), (0, 5), (4, 1), (4, 5), (1, 0), (1, 6), (3, 0), (3, 6)}
     assert seen == corners
+
+
+@pytest.mark.parametrize("size", [(9, 8), (8, 9)])
+def test_a_circular_data_step_keeps_the_data_and_is_still_the_exact_prox(psf, size):
+    op = CircularBlur(psf, (2, *size))
+    y, z = torch.rand(3, 2, *size, dtype=torch.float64), torch.rand(3, 2, *size, dtype=torch.float64)
+    f = data_term(op, y, steps=1)
+    assert isinstance(f, SpectralLeastSquares)
+    for gamma in (0.3, 40.0, torch.tensor([0.1, 2.0, 50.0], dtype=torch.float64)):
+        assert torch.allclose(f.prox(z, gamma=gamma), op.prox_l2(z, y, gamma), atol=1e-12)
+    assert not torch.allclose(f.prox(z, gamma=0.3), op.prox_l2(z, y, 0.4), atol=1e-3)
+    steps = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    f.prox(z, gamma=steps).sum().backward()
+    exact = torch.autograd.grad(op.prox_l2(z, y, steps).sum(), steps)[0]
+    assert torch.allclose(steps.grad, exact) and float(exact.abs()) > 1e-3
+
+
+def test_a_circular_data_step_can_be_learned_through(psf):
+    op, y = CircularBlur(psf, (1, 9, 8)), torch.rand(1, 1, 9, 8, dtype=torch.float64)
+    z = torch.rand(1, 1, 9, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: data_term(op, y, steps=1).prox(v, gamma=3.0), z)
