@@ -1,119 +1,116 @@
-"""How good are the pictures? PSNR by noise level, SSIM and seconds of each method, beside scikit-image's.
+"""How good are the pictures? PSNR by noise level, SSIM, seconds and certificate of each method, beside peers.
 
-    python benchmarks/quality.py --images DIR --kernels DIR [--border circular unknown] [--methods tv]
+    python benchmarks/quality.py --images DIR --kernels DIR [--border circular unknown] [--given]
+        [--methods tv pnp certified:lpn-gray] [--rotating] [--like DIR] [--peaks 255 64]
 
 Twelve pictures (the first by name, centre 256x256), every kernel, white noise of 2.55, 7.65 and 12.75 of 255,
 not clipped and not rounded. With circular borders the centre itself is blurred; with unknown ones a larger
-field of the full picture is, and what the sensor would see is kept. Methods are told the psf and nothing else
-unless --given. Every finished case goes to results/quality_SET_BORDER.json at once and is not computed again
-while pictures, kernels and code (that of the packages, comments aside; or scikit-image's version) are the
-same. PSNR and SSIM on results clipped to [0, 1].
+field of the full picture is, and what the sensor would see is kept. --rotating gives each picture one kernel
+in turn, a quarter of the cases. --like: colour pictures among --images with the content of that folder's.
+--peaks: Poisson noise. METHOD:PRIOR and METHOD@LAM are a method with a prior or a weight of its own. Methods
+are told the psf and nothing else unless --given. Every finished case goes to results/quality_SET_BORDER.json
+at once and is not computed again while pictures, kernels, weights and code (that of the packages, comments
+aside; or the peer's version) are the same. PSNR and SSIM on results clipped to [0, 1].
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import (
-    RESULTS,
-    ROOT,
-    ResultFile,
-    circumstances,
-    code_digest,
-    digest,
-    kernels,
-    markdown,
-    pictures,
-    set_name,
-    write_text,
-)
-from scipy.signal import fftconvolve
-from skimage import __version__ as skimage_version
-from skimage.restoration import richardson_lucy, unsupervised_wiener
+from cases import LEVELS, Case, Study, believed
+from common import RESULTS, ROOT, ResultFile, circumstances, code_digest, kernels, markdown, write_text
+from peers import DPIR, INPUT, PEERS, PUBLISHED, PUBLISHED_FIGURES
 from tqdm import tqdm
 
 import proxlab
 from imaging.metrics import psnr, ssim
+from priors.base import find
+from proxlab.methods import load_method
+from proxlab.networks import shipped
+from proxlab.receipt import file_digest
 
-LEVELS = (2.55, 7.65, 12.75)  # of 255
-SIDE = 256
-INPUT = "blurred input"
-PEERS = {
-    INPUT: lambda y, psf: y,
-    "scikit-image richardson_lucy(10)": lambda y, psf: richardson_lucy(y, psf, num_iter=10),
-    "scikit-image unsupervised_wiener": lambda y, psf: unsupervised_wiener(y, psf, rng=0)[0],
-}
-OURS = ("wiener", "tikhonov", "richardson-lucy", "tv", "auto")
-SOURCES = ("imaging", "algorithms", "proxlab", "proxlab/methods")
+OURS = ("wiener", "tikhonov", "richardson-lucy", "tv", "pnp", "red", "certified", "unrolled", "auto")
+SOURCES = ("imaging", "algorithms", "priors", "priors/networks", "proxlab", "proxlab/methods")
+Records = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Case:
-    """One blurred picture; `name` says which, `digest` changes with its pixels."""
+class Row:
+    """A method, its prior if not the usual one, and what it is told.
 
-    name: str
-    truth: np.ndarray
-    y: np.ndarray
-    psf: np.ndarray
-    level: float
-    digest: str
+    given is the believed noise level in units of the true one, None where the method is to estimate it; wide
+    the believed width of the psf in units of the true one.
+    """
+
+    method: str
+    prior: str | None = None
+    given: float | None = None
+    wide: float = 1.0
+    lam: float | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is called in tables and files."""
+        named = self.method if self.method in PEERS else f"proxlab {self.method}"
+        named += f", {self.prior}" if self.prior else ""
+        named += f", lam {self.lam:g}" if self.lam is not None else ""
+        told = {None: [], 1.0: ["sigma given"]}.get(self.given, [f"sigma given as {self.given} of the true"])
+        told += [f"psf {self.wide - 1:.0%} too wide"] if self.wide != 1.0 else []
+        return named + (f" ({', '.join(told)})" if told else "")
+
+    def weights(self, channels: int) -> str:
+        """The digest of the weights it runs with: a string, empty without any."""
+        if self.method in PEERS:
+            name = shipped("denoiser", channels) if self.method == DPIR else None
+        else:
+            family = load_method(self.method).supports.family
+            name = self.prior or (shipped(family, channels) if family else None)
+        return file_digest(find(name))[:8] if name else ""
+
+    def lacks(self, channels: int) -> str:
+        """What it cannot do without and does not ship, in words; empty where nothing is missing."""
+        if self.method in PEERS or self.prior:
+            return ""
+        family = load_method(self.method).supports.family
+        return "" if family is None or shipped(family, channels) else f"no {family} network ships"
+
+    def run(self, case: Case, border: str) -> tuple[np.ndarray, dict[str, Any]]:
+        """The result for a case, and what the record keeps of the run."""
+        case = believed(case, self.wide)
+        if self.method in PEERS:
+            return PEERS[self.method](case, case.level / 255 * (self.given or 1.0)), {}
+        told: dict[str, Any] = {"noise": f"poisson:{case.level:g}"} if case.counted else {}
+        if self.given is not None and not case.counted:
+            told["sigma"] = self.given * case.level / 255
+        x, info = proxlab.deblur(
+            case.y,
+            case.psf,
+            method=self.method,
+            prior=self.prior,
+            boundary=border,
+            lam=self.lam,
+            device="cpu",
+            return_info=True,
+            **told,
+        )
+        return x, kept(info)
 
 
-def blurred(picture: np.ndarray, psf: np.ndarray, border: str) -> tuple[np.ndarray, np.ndarray]:
-    """(truth, its blur): the centre SIDE x SIDE, or what fits when the border is unknown."""
-    size = [min(SIDE, n) for n in picture.shape]
-    if border == "unknown":
-        size = [min(s, n - k + 1) for s, n, k in zip(size, picture.shape, psf.shape, strict=True)]
-    start = [(n - s) // 2 for n, s in zip(picture.shape, size, strict=True)]
-    if border == "unknown":  # the field must not leave the picture
-        start = [max(a, k - 1 - k // 2) for a, k in zip(start, psf.shape, strict=True)]
-        start = [
-            min(a, n - s - k // 2) for a, n, s, k in zip(start, picture.shape, size, psf.shape, strict=True)
-        ]
-    truth = picture[tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))]
-    if border == "circular":
-        padded = np.zeros(truth.shape)
-        padded[: psf.shape[0], : psf.shape[1]] = psf
-        padded = np.roll(padded, [-(k // 2) for k in psf.shape], (0, 1))
-        return truth, np.fft.irfft2(np.fft.rfft2(truth) * np.fft.rfft2(padded), truth.shape)
-    first = [a - (k - 1 - k // 2) for a, k in zip(start, psf.shape, strict=True)]
-    spans = [slice(f, f + s + k - 1) for f, s, k in zip(first, size, psf.shape, strict=True)]
-    return truth, fftconvolve(picture[tuple(spans)], psf, "valid")
-
-
-def cases(args: argparse.Namespace, border: str) -> Iterator[Case]:
-    """All cases of a border, the noise of each seeded by its name alone."""
-    for kernel, psf in kernels(args.kernels).items():
-        for name, picture in pictures(args.images, args.limit).items():
-            truth, clean = blurred(picture, psf, border)
-            for level in args.levels:
-                case = f"{name} {kernel} {level:g}"
-                rng = np.random.default_rng(zlib.crc32(case.encode()))
-                y = (clean + level / 255 * rng.standard_normal(clean.shape)).astype(np.float32)
-                yield Case(case, truth, y, psf, level, digest(y, psf))
-
-
-def ours(case: Case, *, method: str, border: str, given: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    """A method of this project, told the psf and nothing else unless given."""
-    sigma = case.level / 255 if given else None
-    x, info = proxlab.deblur(
-        case.y, case.psf, method=method, boundary=border, sigma=sigma, device="cpu", return_info=True
-    )
-    return x, {key: info[key] for key in ("sigma", "lam", "num_iter", "status")}
-
-
-def peer(case: Case, *, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """A method of scikit-image, called as its documentation shows."""
-    return PEERS[name](case.y, case.psf.astype(np.float32)), {}
+def kept(info: dict[str, Any]) -> dict[str, Any]:
+    """Of the record of a run: what tables and readers ask for."""
+    certificate = info["certificate"]
+    violated = [c["claim"] for c in certificate["conditions"] if c["kind"] == "violated"]
+    record = {key: info[key] for key in ("sigma", "lam", "num_iter", "status", "method")}
+    doubts = [text for text in info["warnings"] if text.startswith("sigma is given as")]
+    return {**record, "verdict": certificate["verdict"], "violated": violated, "warned": bool(doubts)}
 
 
 @cache
@@ -121,100 +118,164 @@ def our_code() -> str:
     return code_digest(ROOT.parent / folder for folder in SOURCES)
 
 
-def row_name(method: str, *, given: bool) -> str:
-    """How a method is called in the tables."""
-    return method if method in PEERS else f"proxlab {method}{' (sigma given)' if given else ''}"
+def code_of(row: Row) -> str:
+    """What must not have changed for a record to count."""
+    if row.method not in PEERS:
+        return our_code()
+    return version("deepinv" if row.method == DPIR else "scikit-image")
 
 
-def measure(args: argparse.Namespace, border: str) -> tuple[dict[str, list[dict[str, Any]]], int]:
+def measure(study: Study, rows: list[Row], out: Path, *, keep: bool) -> tuple[dict[str, Records], int]:
     """The records of each row in the order of the cases, and how many were computed just now."""
-    file = ResultFile(args.out / f"quality_{set_name(args.images)}_{border}.json")
-    rows: dict[str, list[dict[str, Any]]] = {}
+    file = ResultFile(out / f"quality_{study.name}.json")
+    found: dict[str, Records] = {row.name: [] for row in rows}
     computed = 0
-    work = [(case, method) for case in cases(args, border) for method in [*PEERS, *args.methods]]
-    for case, method in tqdm(work, desc=border, disable=None):
-        name = row_name(method, given=args.given)
-        wanted = {"case": case.digest, "code": skimage_version if method in PEERS else our_code()}
-        if args.keep:
-            del wanted["code"]
-        record = file.find(f"{name} | {case.name}", **wanted)
-        if record is None:
-            run = partial(peer, name=method)
-            if method not in PEERS:
-                run = partial(ours, method=method, border=border, given=args.given)
-            record = {"case": case.digest, "code": skimage_version if method in PEERS else our_code()}
-            record |= judged(case, run)
-            file.add(f"{name} | {case.name}", record)
-            computed += 1
-        rows.setdefault(name, []).append({**record, "level": case.level})
-    return rows, computed
+    channels = 3 if study.like else 1
+    for row in [row for row in rows if row.lacks(channels)]:
+        print(f"{row.name} is left out: {row.lacks(channels)}.")
+        del found[row.name]
+    for case in tqdm(list(study.cases()), desc=study.name, disable=None):
+        for row in [row for row in rows if row.name in found]:
+            key = f"{row.name} | {case.name}"
+            made = {"case": case.digest, "code": code_of(row)}
+            made |= {"weights": row.weights(channels)} if row.weights(channels) else {}
+            wanted = {k: v for k, v in made.items() if not (keep and k == "code")}
+            record = file.find(key, **wanted)
+            if record is None:
+                record = {**made, **judged(case, row, study.border)}
+                file.add(key, record)
+                computed += 1
+            here = {"level": case.level, "counted": case.counted, "old": record["code"] != made["code"]}
+            found[row.name].append({**record, **here})
+    return found, computed
 
 
-def judged(case: Case, run: Any) -> dict[str, Any]:
-    """What the tables are made of."""
-    start = time.perf_counter()
-    x, record = run(case)
-    seconds = time.perf_counter() - start
+def judged(case: Case, row: Row, border: str) -> dict[str, Any]:
+    """What the tables are made of; cpu is the processor time of all threads."""
+    start, before = time.perf_counter(), time.process_time()
+    x, record = row.run(case, border)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - before
     x = np.asarray(x, np.float64)
     scores = {"psnr": round(psnr(x, case.truth), 4), "ssim": round(ssim(x, case.truth), 4)}
-    return {**scores, "seconds": round(seconds, 3), **record}
+    return {**scores, "seconds": round(seconds, 3), "cpu": round(cpu, 3), **record}
 
 
-def mean(records: list[dict[str, Any]], what: str) -> float:
+def mean(records: Records, what: str) -> float:
     return float(np.mean([record[what] for record in records]))
 
 
-def table(rows: dict[str, list[dict[str, Any]]], circular: dict[str, list[dict[str, Any]]] | None) -> str:
+def by_level(records: Records) -> list[float]:
+    """Mean PSNR of each level, rising levels."""
+    levels = sorted({record["level"] for record in records})
+    return [mean([r for r in records if r["level"] == level], "psnr") for level in levels]
+
+
+def certified(records: Records) -> str:
+    """How many runs have a proof, how many broke a condition."""
+    if not any(record.get("verdict", "").startswith("proven") for record in records):
+        return ""
+    proven = sum(r["verdict"].startswith("proven") for r in records)
+    return f"{proven} of {len(records)} proven, {sum(bool(r['violated']) for r in records)} violated"
+
+
+def table(rows: dict[str, Records], circular: dict[str, Records] | None, published: bool = False) -> str:
     """Markdown: a row a method."""
     levels = sorted({record["level"] for record in rows[INPUT]})
-    head = ["PSNR in dB at sigma", *[f"{level:g}/255" for level in levels], "mean", "SSIM"]
-    head += ["beats input", "worst gain", "seconds"] + (["lost to unknown border"] if circular else [])
+    unit = "peak {:g}" if rows[INPUT][0]["counted"] else "{:g}/255"
+    head = ["mean PSNR in dB", *[unit.format(level) for level in levels], "mean", "SSIM"]
+    head += ["beats input", "worst gain", "CPU s"] + (["lost to unknown border"] if circular else [])
+    head += ["certificate"]
     lines = []
+    if published:
+        values = [PUBLISHED_FIGURES[level] for level in levels]
+        shown = [f"{v:.2f}" for v in [*values, np.mean(values)]]
+        lines.append([PUBLISHED, *shown, *[""] * (len(head) - 2 - len(levels))])
     for name, records in rows.items():
         gains = [a["psnr"] - b["psnr"] for a, b in zip(records, rows[INPUT], strict=True)]
-        by_level = [mean([r for r in records if r["level"] == level], "psnr") for level in levels]
-        line = [name, *[f"{v:.2f}" for v in by_level], f"{np.mean(by_level):.2f}"]
+        line = [name, *[f"{v:.2f}" for v in by_level(records)], f"{np.mean(by_level(records)):.2f}"]
         line += [f"{mean(records, 'ssim'):.3f}"]
         line += ["", ""] if name == INPUT else [f"{np.mean(np.array(gains) > 0):.1%}", f"{min(gains):+.2f}"]
-        line += ["" if name == INPUT else f"{np.median([r['seconds'] for r in records]):.2f}"]
+        seconds = np.median([r.get("cpu", r["seconds"]) for r in records])
+        line += ["" if name == INPUT else f"{seconds:.2f}"]
         if circular:
-            lost = mean(circular[name], "psnr") - mean(records, "psnr")
-            line += [f"{lost:+.2f}"]
-        lines.append(line)
+            other = circular.get(name)
+            line += [f"{mean(other, 'psnr') - mean(records, 'psnr'):+.2f}" if other else ""]
+        lines.append([*line, certified(records)])
+    if not any(line[-1] for line in lines):
+        head, lines = head[:-1], [line[:-1] for line in lines]
     return markdown(head, lines)
 
 
-def report(args: argparse.Namespace, border: str, text: str, cases_: int) -> None:
+def foot(rows: dict[str, Records]) -> str:
+    """What the figures mean and what they were made with."""
+    old = sum(record["old"] for records in rows.values() for record in records)
+    text = "Results clipped to [0, 1]; CPU s: processor time of a case in all threads, median, float32. "
+    text += f"{old} rows were computed by an earlier version of the code. " if old else ""
+    return text + circumstances(torch.get_num_threads())
+
+
+def report(study: Study, rows: dict[str, Records], text: str, args: argparse.Namespace) -> None:
     """Print a table and keep it."""
-    count = len(pictures(args.images, args.limit))
-    title = f"# Deblurring, {border} borders: {count} pictures of {set_name(args.images)}, "
-    title += f"{len(kernels(args.kernels))} kernels, {len(args.levels)} noise levels ({cases_} cases)"
-    told = "psf and the noise level" if args.given else "psf and nothing else"
-    foot = (
-        f"Methods are told the {told}. Results clipped to [0, 1]; seconds: median of a case, float32. "
-        f"{circumstances(torch.get_num_threads())}"
-    )
-    whole = f"{title}\n\n{text}\n\n{foot}\n"
+    title = f"# Deblurring, {study.title(len(rows[INPUT]))}"
+    told = "psf and the noise level" if args.given or study.counted else "psf and nothing else"
+    whole = f"{title}\n\n{text}\n\nMethods are told the {told}. {foot(rows)}\n"
     print("\n" + whole)
-    suffix = "_given" if args.given else ""
-    write_text(args.out / f"quality_{set_name(args.images)}_{border}{suffix}.md", whole)
+    suffix = "_given" * args.given + "_rotating" * study.rotating
+    write_text(args.out / f"quality_{study.name}{suffix}.md", whole)
+
+
+def is_published(study: Study, given: bool) -> bool:
+    """Whether the cases are those of the published figures."""
+    same = study.name == "bsd68_circular" and study.limit == 12 and study.levels == LEVELS
+    return same and given and not study.rotating and list(kernels(study.kernels)) == LEVIN
+
+
+LEVIN = [f"levin{n}" for n in range(1, 5)]
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """The options that choose cases, and how to compute."""
+    add = parser.add_argument
+    add("--images", type=Path, metavar="DIR", help="folder of pictures [scikit-image's own]")
+    add("--like", type=Path, metavar="DIR", help="colour pictures of --images with the content of these")
+    add("--kernels", type=Path, metavar="DIR", help="folder of .npy kernels [camera shakes made here]")
+    add("--limit", type=int, default=12, help="number of pictures [12]")
+    add("--levels", type=float, nargs="+", default=LEVELS, help="noise, of 255")
+    add("--keep", action="store_true", help="accept rows computed by other code")
+    add("--threads", type=int, default=2)
+    add("--out", type=Path, default=RESULTS, metavar="DIR", help="where results lie [benchmarks/results]")
+
+
+def study_of(args: argparse.Namespace, **options: Any) -> Study:
+    """The cases that the options name."""
+    study = Study(args.images, args.kernels, args.limit, tuple(args.levels), "circular", like=args.like)
+    return replace(study, **options)
+
+
+def row_of(text: str, given: bool) -> Row:
+    """METHOD, METHOD:PRIOR or METHOD@LAM; SystemExit for an unknown method."""
+    rest, _, lam = text.partition("@")
+    method, _, prior = rest.partition(":")
+    if method not in OURS:
+        message = (
+            f"--methods {method}: wanted some of {', '.join(OURS)}, each with :PRIOR or @LAM if you like."
+        )
+        raise SystemExit(message)
+    return Row(method, prior or None, 1.0 if given else None, lam=float(lam) if lam else None)
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_study(parser)
     add = parser.add_argument
-    add("--images", type=Path, metavar="DIR", help="folder of pictures [scikit-image's own]")
-    add("--kernels", type=Path, metavar="DIR", help="folder of .npy kernels [camera shakes made here]")
-    add("--limit", type=int, default=12, help="number of pictures [12]")
-    add("--levels", type=float, nargs="+", default=LEVELS, help="noise, of 255")
     add("--border", nargs="+", default=["circular", "unknown"], choices=["circular", "unknown"])
-    add("--methods", nargs="+", default=["wiener", "tikhonov", "richardson-lucy", "tv"], choices=OURS)
+    add("--methods", nargs="+", default=["wiener", "tikhonov", "richardson-lucy", "tv"], metavar="METHOD")
+    add("--peers", nargs="*", default=list(PEERS)[1:3], choices=list(PEERS)[1:], metavar="PEER")
+    add("--peaks", type=float, nargs="+", help="Poisson noise of these peaks in place of --levels")
+    add("--rotating", action="store_true", help="one kernel a picture, in turn")
     add("--given", action="store_true", help="tell our methods the noise level")
-    add("--keep", action="store_true", help="accept rows computed by other code")
-    add("--threads", type=int, default=2)
-    add("--out", type=Path, default=RESULTS, metavar="DIR", help="where results lie [benchmarks/results]")
     return parser.parse_args()
 
 
@@ -223,10 +284,16 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     circular = None
     for border in sorted(args.border):  # circular first: the other is held against it
-        rows, computed = measure(args, border)
-        report(args, border, table(rows, circular), len(rows[INPUT]))
-        print(f"{computed} rows computed, {sum(map(len, rows.values())) - computed} taken from the file.")
-        circular = rows if border == "circular" else None
+        peers = [p for p in args.peers if p != DPIR or (border == "circular" and not args.peaks)]
+        rows = [Row(INPUT), *[Row(p, given=1.0 if p == DPIR else None) for p in peers]]
+        rows += [row_of(text, args.given) for text in args.methods]
+        study = study_of(args, border=border, rotating=args.rotating)
+        if args.peaks:
+            study = replace(study, levels=tuple(args.peaks), counted=True)
+        found, computed = measure(study, rows, args.out, keep=args.keep)
+        report(study, found, table(found, circular, is_published(study, args.given)), args)
+        print(f"{computed} rows computed, {sum(map(len, found.values())) - computed} taken from the file.")
+        circular = found if border == "circular" else None
 
 
 if __name__ == "__main__":
