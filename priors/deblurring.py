@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -252,11 +252,19 @@ def psf_mismatch(recipe: Deblurring, otf: Tensor, size: tuple[int, int]) -> floa
 def chain_of(network: Any) -> Stabilised:
     """The reconstructor (op, y) -> x of a network loaded from a file: its pre-processor, then itself.
 
-    It is trained for one psf and looks at no other: `psf_mismatch` says whether op is that blur. Raises
+    It is trained for one psf and looks at no other: `psf_mismatch` says whether op is that blur. A grey one
+    treats colours one by one, behind a pre-processor that sees them all. Raises
     ValueError for a network that was not trained by `Deblurring`.
     """
     recipe = recipe_behind(network)
     if recipe is None:
         message = f"the network is a {getattr(network, 'kind', type(network).__name__)}, trained for no blur."
         raise ValueError(message)
-    return Stabilised(preprocess_of(recipe.preprocess), network)
+    return Stabilised(preprocess_of(recipe.preprocess), partial(_each_channel, network, recipe.channels))
+
+
+def _each_channel(network: Any, channels: int, x: Tensor) -> Tensor:
+    """network(x); one for a single channel takes several one by one."""
+    seen = x.reshape(-1, 1, *x.shape[-2:]) if channels == 1 else x
+    found: Tensor = network(seen)
+    return found.view_as(x)

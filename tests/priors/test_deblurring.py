@@ -147,6 +147,10 @@ def test_a_file_knows_its_chain(tmp_path):
     assert recipe_behind(network) == recipe and chain.preprocess == ConjugateGradients(0.01, 2)
     op, y = recipe.operator(9, 8), torch.rand(1, 1, 9, 8)
     assert torch.equal(chain(op, y), network(cgls(op, y, lam=0.01, n_iter=2)))
+    colours, blur = torch.rand(2, 3, 9, 8), CircularBlur(recipe.kernel(), (3, 9, 8))
+    assert torch.allclose(
+        chain(blur, colours)[:, 1:2], network(cgls(blur, colours, lam=0.01, n_iter=2)[:, 1:2]), atol=1e-6
+    )
     save_network(path, recipe.network(), {"recipe": {"kind": "ridge"}})
     with pytest.raises(ValueError, match="the network is a ssnet, trained for no blur"):
         chain_of(load_network(path))
