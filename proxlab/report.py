@@ -19,7 +19,7 @@ SCHEMA = "proxlab-robustness/1"
 
 
 def summarise(study: Study, units: Units, setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Every number of the report, in types JSON has; setting holds the command, the seconds and the psf."""
+    """Every number of the report, in types JSON has; setting holds the command, the times and the psf."""
     from proxlab.pages.verdict import verdict_of
 
     b, p = study.bench, study.bench.protocol
@@ -27,6 +27,7 @@ def summarise(study: Study, units: Units, setting: Mapping[str, Any]) -> dict[st
         "schema": SCHEMA,
         "command": setting["command"],
         "seconds": setting["seconds"],
+        "seconds_of_work": setting["seconds_of_work"],
         "seconds_expected": study.seconds,
         "seed": b.seed,
         "device": b.device,

@@ -68,9 +68,11 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     for line in study.plan():
         speak(line)
     with _folder(out) as folder:
+        begun = time.perf_counter()
         units = run_study(study, folder, resume=resume, say=speak)
-        setting = {"command": command, "seconds": time.perf_counter() - started, "psf": psf_text(psf)}
-        record = summarise(study, units, setting)
+        ended = time.perf_counter()
+        setting = {"command": command, "seconds": ended - started, "seconds_of_work": ended - begun}
+        record = summarise(study, units, {**setting, "psf": psf_text(psf)})
         if out is not None:
             write_report(record, units, folder)
     return record

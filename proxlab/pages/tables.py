@@ -156,7 +156,11 @@ def how(record: Mapping[str, Any]) -> str:
         f"only its inside kept; methods run in float32 with {record['boundary']} borders."
     )
     plan = "\n".join(record["plan"])
-    taken = f"{record['seconds'] / 60:.1f} minutes taken, {record['seconds_expected'] / 60:.1f} expected."
+    taken = (
+        f"{record['seconds'] / 60:.1f} minutes taken, preparation included; "
+        f"{record['seconds_expected'] / 60:.1f} planned for the work, which took "
+        f"{record['seconds_of_work'] / 60:.1f}."
+    )
     versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
     command = f"<h3>Command</h3><pre>{escape(record['command'])}</pre>" if record["command"] else ""
     return (

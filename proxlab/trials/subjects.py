@@ -108,7 +108,12 @@ def _subject(name: str, target: Any, setting: tuple[str, int, Any]) -> Subject:
         return _of_function(name, _imported(target), f"{target}, given by the user")
     loader = _loader()
     if loader is not None and not (target.isidentifier() and not os.path.exists(target)):
-        return _of_function(name, loader(target), f"the network {target}")
+        found = loader(target)
+        if hasattr(found, "recipe"):  # of one psf: the method continues what it sees beyond the borders
+            one = _of_method(name, load_method("stnn"), (setting[0], setting[1], target))
+            return replace(one, bound=_bound(found), told=False)
+        found.network.to(setting[0])
+        return _of_function(name, found, f"the network {target}")
     check_name(target)  # raises, with the nearest name
     raise AssertionError
 

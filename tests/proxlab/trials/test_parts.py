@@ -226,3 +226,25 @@ def test_a_network_bounded_by_its_layers_has_a_proven_constant():
 
     found = find_subjects({"a": Whole(), "b": Expanding(), "c": lambda op, y: y}, device="cpu", seed=0)
     assert [s.bound for s in found[:3]] == [2.0, None, None]
+
+
+def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(scene, tmp_path):
+    from dataclasses import asdict
+
+    from priors.checkpoint import save_network
+    from priors.deblurring import Deblurring
+
+    rows = tuple(tuple(float(v) for v in row) for row in PSF)
+    made = Deblurring(
+        kind="deblur", arch="ssnet", config={"width": 3, "kernels": [3]}, psf=rows, preprocess="none",
+        target="truth", noise=(0.0, 0.02), inject="before", loss="l2", color=False, batch=2, patch=16, seed=0,
+    )  # fmt: skip
+    path = str(tmp_path / "own.safetensors")
+    save_network(path, made.network(), {"recipe": asdict(made)})
+    subject = find_subjects([path], device="cpu", seed=0)[0]
+    assert not subject.told and subject.prior == "own" and len(subject.digest) == 64
+    op = scene.operator()
+    x = subject.at(0.01).reconstruct(op, tensor(scene.data(), "cpu"))
+    assert x.shape[1:] == op.img_size and bool(torch.isfinite(x).all())
+    with pytest.raises(UsageError, match="trained for another psf"):
+        subject.at(0.01).reconstruct(Scene("b", scene.wide, PSF[::-1].copy(), scene.margin).operator(), op.A(x))
