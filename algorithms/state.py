@@ -78,6 +78,7 @@ def relative_change(new: Tensor, old: Tensor) -> float:
 def largest_change(new: Tensor, old: Tensor) -> float:
     """The relative_change of the sample that changes most: quiet samples do not hide behind loud ones.
 
+    >>> import torch
     >>> largest_change(torch.tensor([[1000.0], [2.0]]), torch.tensor([[1000.0], [1.0]]))
     0.5
     """
