@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import one_psf_cards as one_psf
+import unrolled_cards as unrolled
 from common import RESULTS, ROOT, ResultFile, markdown, write_text
 
 from priors.base import WEIGHTS
@@ -37,8 +38,6 @@ WHAT = {
         operator, solved to a proven distance.""",
     "gradient-step": """A gradient-step denoiser, m = x - grad g with g = |x - N(x)|^2 / 2 explicit: descent
         with backtracking is provable while iterates stay bounded. It is not a proximal operator.""",
-    "unrolled": """A fixed number of solver steps with learned parameters and networks: a whole
-        reconstructor, called as (op, y).""",
 }
 LOSS = {
     "l1": "Fitted to the median of clean pictures given noisy ones (l1 loss).",
@@ -69,7 +68,10 @@ def card(path: Path, results: Path) -> str:
     mode = "colour" if recipe["color"] else "grey"
     size = f"{weights / 1e6:.2f} M" if weights > 1e6 else f"{weights / 1e3:.1f} k"
     alone = recipe["kind"] == "deblur"  # for one psf
-    kind_text = one_psf.what(made, network, multiply_adds(network)) if alone else WHAT[kind]
+    if kind == "unrolled":
+        kind_text = unrolled.what(network.config)
+    else:
+        kind_text = one_psf.what(made, network, multiply_adds(network)) if alone else WHAT[kind]
     what = [kind_text, f"{mode.capitalize()}, {size} weights, {path.stat().st_size / 1e6:.2f} MB."]
     parts = [
         f"# {path.stem}",
@@ -86,9 +88,10 @@ def card(path: Path, results: Path) -> str:
 
 
 def usual_limits(made: Mapping[str, Any], mode: str) -> str:
-    """What a prior is not for."""
-    low, high = made["recipe"]["sigma"]
-    return LIMITS.format(made["pictures"], mode, low, high)
+    """What a prior or an unrolled network is not for."""
+    recipe = made["recipe"]
+    text = LIMITS.format(made["pictures"], mode, *recipe["sigma"])
+    return text + (unrolled.limits(recipe) if recipe["kind"] == "unrolled" else "")
 
 
 def section(title: str, text: str) -> list[str]:
@@ -158,6 +161,7 @@ def figures(path: Path, made: Mapping[str, Any], network: Any, results: Path) ->
         if file.stem != "denoising_speed":
             texts += quality_text(file, name, weights)
     texts += one_psf.standing(name, weights, results) if made["recipe"]["kind"] == "deblur" else []
+    texts += unrolled.standing(weights, results) if made["recipe"]["kind"] == "unrolled" else []
     texts += speed_text(results / "denoising_speed.json", name, weights)
     metrics = ", ".join(f"{k.replace('_', ' at ')}: {v:.2f} dB" for k, v in made["metrics"].items())
     texts.append(f"On the crops it was validated on: {metrics}.")

@@ -12,6 +12,7 @@ from priors.base import WEIGHTS
 from priors.checkpoint import build, read_provenance, save_network
 from priors.deblurring import Deblurring
 from priors.denoiser import DenoiserConfig
+from priors.nonblind import NonBlind
 from priors.recipe import Denoising
 from priors.train import Plan
 
@@ -33,7 +34,7 @@ def cards(monkeypatch):
     import cards
 
     yield cards
-    for name in ("cards", "common", "one_psf_cards", "stabilizer_findings"):
+    for name in ("cards", "common", "one_psf_cards", "stabilizer_findings", "unrolled_cards"):
         sys.modules.pop(name, None)
     if kept is not None:
         sys.modules["common"] = kept
@@ -168,3 +169,35 @@ def test_unknown_pictures_are_refused(cards, tmp_path):
     path = made(tmp_path, data=["holiday"])
     with pytest.raises(SystemExit, match="under which licence"):
         cards.card(path, tmp_path)
+
+
+def made_unrolled(folder):
+    """An unrolled network as a training from a denoiser would leave it."""
+    inner = {"channels": 1, "widths": [4], "blocks": [1], "sigma": [0.0, 0.2], "bias": True}
+    config = {"network": inner, "prior": "denoiser", "steps": 8, "sigma": [0.0, 0.05]}
+    recipe = NonBlind("unrolled", config, "ln-mse", False, (0.0, 0.05), reach=27, batch=2, patch=96, seed=3)
+    provenance = {
+        **{"data": ["train", "test"], "pictures": 400, "data_hash": "0123456789ab", "steps": 90},
+        **{"recipe": asdict(recipe), "plan": asdict(Plan(steps=100, rate=2e-4, period=20))},
+        **{"seconds": 1200.0, "metrics": {"psnr_7.65": 26.5}, "versions": {"torch": "2.4"}},
+    }
+    path = folder / "unrolled-gray.safetensors"
+    save_network(path, recipe.network(), provenance | {"start": "denoiser-gray.safetensors"})
+    return path
+
+
+def test_an_unrolled_network_stands_beside_plug_and_play(cards, tmp_path):
+    path = made_unrolled(tmp_path)
+    digest = cards.file_digest(path)[:8]
+    file = cards.ResultFile(tmp_path / "quality_bsd68_circular.json")
+    for level, values in {"2.55": (31.0, 30.0), "7.65": (27.0, 26.5)}.items():
+        for told in ("", " (sigma given)"):
+            file.add(f"proxlab unrolled{told} | a levin1 {level}", {"psnr": values[0], "weights": digest})
+            file.add(f"proxlab pnp{told} | a levin1 {level}", {"psnr": values[1], "weights": "another1"})
+    file.add("proxlab unrolled | b levin1 7.65", {"psnr": 99.0, "weights": "another1"})
+    text = " ".join(cards.card(path, tmp_path).split())
+    assert "8 steps of half-quadratic splitting around one denoiser whose weights all steps share" in text
+    assert "| this network | 31.00 | 27.00 | 29.00 |" in text and "| plug-and-play | 30.00 | 26.50 |" in text
+    assert "bsd68_circular (sigma given), 2 cases" in text and "99.00" not in text
+    assert "--loss ln-mse" in text and "--reach 27" in text and "--start denoiser-gray.safetensors" in text
+    assert "at most 27 pixels a side" in text
