@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
+from typing import Any
 
 from proxlab.errors import UsageError, unknown
 from proxlab.memory import parse_bytes
@@ -149,15 +150,23 @@ def parse_noise(text: str) -> Noise:
 
 
 def same_treatment(info: Mapping[str, object]) -> dict[str, object]:
-    """The options that treat another picture like the one of `info`: its method, sigma, lam, num_iter."""
+    """The options that treat another picture like the one of `info`: its method, sigma, lam, num_iter.
+
+    The level is the one that was used, which is above an estimated one where a method raises those.
+    """
     from proxlab.methods import load_method
 
     supports = load_method(str(info["method"])).supports
     chosen: dict[str, object] = {"method": info["method"]}
-    noise = str(info.get("noise", "gaussian"))
-    chosen["noise"] = noise
-    if not noise.startswith("poisson"):
-        chosen["sigma"] = info["sigma"]
+    details = info.get("details")
+    sigma: Any = info["sigma"]
+    used: Any = (details.get("sigma_used") if isinstance(details, Mapping) else None) or sigma
+    noise = parse_noise(str(info.get("noise", "gaussian")))
+    chosen["noise"] = noise.kind
+    if noise.kind != "poisson":
+        chosen["sigma"] = used
+    elif noise.peak is not None:  # the level goes as its root
+        chosen["noise"] = f"poisson:{noise.peak * (sigma / used) ** 2:.10g}"
     if supports.lam and info.get("lam") is not None:
         chosen["lam"] = info["lam"]
     if supports.num_iter and info.get("num_iter"):

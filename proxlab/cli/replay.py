@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console.of(args)
     path = Path(args.receipt)
     record = read_receipt(path)
-    changed = _changed_file(record, path)
+    changed = _changed_file(record, path) or _changed_weights(record)
     if changed:
         return _differs(console, record, changed)
     picture = read_picture(path.parent / record["source"])
@@ -103,6 +103,19 @@ def _changed_file(record: dict[str, Any], receipt: Path) -> str | None:
         if file_digest(path) != record["files"][kind]:
             return f"{name} is not the file it was"
     return None
+
+
+def _changed_weights(record: dict[str, Any]) -> str | None:
+    """That a shipped network has other weights now than then, in words, or None."""
+    from priors.base import available, find
+    from proxlab.receipt import file_digest
+
+    then = record["info"]["hashes"].get("prior")
+    name = record["info"]["prior"] or record["info"]["method"]  # the verb denoise has it as the method
+    if then is None or "prior" in record["files"] or name not in available():
+        return None
+    now = file_digest(find(name))
+    return None if now == then else f"the weights of {name} were {then[:12]} then and are {now[:12]} now"
 
 
 def _version_changes(record: dict[str, Any]) -> str:

@@ -21,6 +21,12 @@ def level(task: Task) -> float:
     return max(task.sigma, LEAST_SIGMA)
 
 
+def used_level(task: Task, *, margin: float, floor: float) -> float:
+    """A given level is obeyed, an estimated one raised by the margin and kept above the floor."""
+    sigma = level(task)
+    return max(margin * sigma, floor) if "estimated" in task.sigma_rule else sigma
+
+
 def rms_residual(task: Task, x: Tensor) -> float:
     """Root mean square of A x - y over the observed samples, on the scale of sigma."""
     import torch

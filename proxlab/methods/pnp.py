@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
-from proxlab.methods.common import bytes_of, finish, level, reporting, rms_residual
+from proxlab.methods.common import bytes_of, finish, level, reporting, rms_residual, used_level
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,19 +65,21 @@ class PlugAndPlay:
             residual=rms_residual(task, run.x),
             objective=(),
             certificate=certificate(task, run.history["residual"], f),
-            details={"levels": [sigma for sigma, _ in pairs], "gammas": [gamma for _, gamma in pairs]},
+            details={
+                "levels": [sigma for sigma, _ in pairs],
+                "gammas": [gamma for _, gamma in pairs],
+                "sigma_used": used_level(task, margin=MARGIN, floor=FLOOR),
+            },
         )
 
 
 def schedule(task: Task) -> Schedule:
-    """The ladder: a given level is obeyed, an estimated one is raised a little and kept off zero."""
-    from algorithms.pnp import geometric, robust
+    """The ladder down to the level used; a given lam is obeyed whatever that level is."""
+    from algorithms.pnp import geometric
 
-    sigma, n = level(task), task.num_iter or steps_for(task)
+    sigma, n = used_level(task, margin=MARGIN, floor=FLOOR), task.num_iter or steps_for(task)
     weight = WEIGHT if task.lam is None else task.lam / sigma**2
-    if "estimated" not in task.sigma_rule:
-        return geometric(sigma, start=START, n=n, weight=weight)
-    return robust(sigma, start=START, n=n, weight=weight, floor=FLOOR, margin=MARGIN)
+    return geometric(sigma, start=START, n=n, weight=weight)
 
 
 def steps_for(task: Task) -> int:

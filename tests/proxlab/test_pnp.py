@@ -17,9 +17,12 @@ from priors.deblurrer import DeblurrerConfig
 from priors.denoiser import DenoiserConfig
 from proxlab import deblur
 from proxlab.__main__ import main
+from proxlab.denoising import Prior
 from proxlab.errors import ConvergenceError, UsageError
 from proxlab.methods import load_method
 from proxlab.methods.base import BOUNDARIES
+from proxlab.receipt import file_digest
+from proxlab.request import same_treatment
 
 METHODS = ("pnp", "red")
 SIDE = 8
@@ -194,6 +197,22 @@ def test_a_larger_weight_is_smoother_and_the_default_is_said():
     assert np.abs(np.diff(smoother)).sum() < 0.9 * np.abs(np.diff(plain)).sum()
 
 
+@pytest.mark.parametrize("noise", ["gaussian", "poisson"])
+def test_the_same_treatment_of_the_same_picture_is_the_same_picture(noise):
+    y = scene(64, 0.02)[1].clip(0)
+    run = {"method": "pnp", "prior": soften, "return_info": True}
+    first, info = deblur(y, BOX, noise=noise, **run)
+    assert info["details"]["sigma_used"] > info["sigma"]
+    again, _ = deblur(y, BOX, **(run | same_treatment(info)))
+    np.testing.assert_allclose(again, first, atol=1e-6)
+
+
+def test_a_given_weight_is_obeyed_at_an_estimated_level():
+    info = deblur(scene(64, 0.02)[1], BOX, method="pnp", prior=soften, lam=1e-3, return_info=True)[1]
+    details = info["details"]
+    assert info["lam"] == details["levels"][-1] ** 2 / details["gammas"][-1] == pytest.approx(1e-3)
+
+
 def test_each_step_is_reported():
     _, y = scene(24, 0.02)
     seen = []
@@ -287,6 +306,11 @@ def test_the_command_takes_a_prior_and_its_receipt_replays(folder, weights, caps
     assert main(["replay", "out/b.json"]) == 0
     assert main([*args, "-o", "shipped.png"]) == 0
     assert main(["replay", "shipped.json"]) == 0
+    assert json.loads(Path("shipped.json").read_text())["info"]["hashes"]["prior"] == file_digest(file)
+    capsys.readouterr()
+    save_network(file, build("denoiser", DenoiserConfig(widths=(4, 8), blocks=(1, 1)), seed=2), {})
+    assert main(["replay", "shipped.json"]) == 1  # other weights by the same name
+    assert "the weights of denoiser-gray were" in capsys.readouterr().err
     assert main([*args, "--prior", "denoiser-gary", "-o", "c.png"]) == 2
     assert "did you mean 'denoiser-gray'" in capsys.readouterr().err
     assert main([*args, "--prior", "gone.safetensors", "-o", "c.png"]) == 3
@@ -301,3 +325,12 @@ def test_the_networks_memory_counts(weights):
     assert large["memory_estimate"] > small["memory_estimate"]
     with pytest.raises(proxlab.MemoryLimitError):
         deblur(y, BOX, method="pnp", prior=soften, max_memory="1M")
+
+
+def test_a_grey_prior_that_takes_all_channels_at_once_needs_as_much_memory():
+    from proxlab.networks import network_memory
+
+    chosen = Prior(soften, "soften", None, 1)
+    one = network_memory(chosen, load_method("certified"), (1, 64, 64))
+    assert network_memory(chosen, load_method("certified"), (3, 64, 64)) == 3 * one
+    assert network_memory(chosen, load_method("pnp"), (3, 64, 64)) == one  # one after the other

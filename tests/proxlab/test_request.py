@@ -71,3 +71,18 @@ def test_same_treatment_takes_what_the_method_can_be_given(spy):
         "noise": "gaussian",
     }
     assert "sigma" not in same_treatment({**info, "noise": "poisson:50"})
+
+
+def test_same_treatment_takes_the_level_that_was_used(spy):
+    """An estimate that a method raised is not raised again, and not forgotten to be."""
+    info = {
+        "method": "pnp",
+        "sigma": 0.02,
+        "lam": 1e-4,
+        "noise": "gaussian",
+        "details": {"sigma_used": 0.021},
+    }
+    assert same_treatment(info)["sigma"] == 0.021
+    assert same_treatment({**info, "details": {}})["sigma"] == 0.02
+    counted = same_treatment({**info, "noise": "poisson:100"})  # sigma^2 = mean / peak
+    assert float(str(counted["noise"]).partition(":")[2]) == pytest.approx(100 * (0.02 / 0.021) ** 2)
