@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -84,11 +84,13 @@ class Deblurrer(nn.Module):
         """Take over the weights of a trained network of the kind and shape inside."""
         self.network.load_state_dict(trained.state_dict())
 
-    def forward(self, op: Any, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """The sharp picture, in the operator's domain."""
+    def forward(
+        self, op: Any, y: Tensor, sigma: float | Tensor, *, weigh: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """The sharp picture, in the operator's domain; weigh as in `ShortLeastSquares`, for counted light."""
         noise = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).reshape(-1).expand(len(y))
-        slopes = self.config.family == "pgd"
-        f = LeastSquares(op, y) if slopes else data_term(op, y, steps=self.config.inner)
+        slopes = self.config.family == "pgd"  # they take the level as it is on average
+        f = LeastSquares(op, y) if slopes else data_term(op, y, steps=self.config.inner, weigh=weigh)
         return unroll(
             f,
             self.denoise,

@@ -7,7 +7,8 @@ from typing import Any
 
 from proxlab.errors import UsageError
 from proxlab.methods.base import EVERYTHING, Outcome, Progress, Supports, Task
-from proxlab.methods.common import bytes_of, level, rms_residual
+from proxlab.methods.common import bytes_of, rms_residual, used_level
+from proxlab.methods.pnp import weights
 
 MARGIN = 1.05  # of an estimated level: too low costs much more than too high
 LOUD = 1.2  # times the strongest noise of its training, at which the network warns
@@ -26,8 +27,6 @@ class UnrolledNetwork:
     summary: str = "plug-and-play steps trained end to end: the sharpest in few steps, nothing proven"
     supports: Supports = replace(  # noqa: RUF009 (frozen)
         EVERYTHING,
-        noises=frozenset({"gaussian"}),
-        scale=False,
         varying=False,
         lam=False,
         num_iter=False,
@@ -43,12 +42,12 @@ class UnrolledNetwork:
         """Apply the network in the type and on the device of its weights."""
         network, name = network_of(task)
         weight = next(network.parameters())
-        sigma = level(task) * (MARGIN if "estimated" in task.sigma_rule else 1.0)
+        sigma = used_level(task, margin=MARGIN, floor=0.0)
         op, y = task.op, task.y.to(weight)
         if y is not task.y:  # a module of the caller's own, of another type or elsewhere
             op = op.clone().to(weight.device, weight.dtype)
         try:
-            x = network(op, y, sigma).to(task.y)
+            x = network(op, y, sigma, weigh=weights(task)).to(task.y)
         except ValueError as error:
             raise UsageError(str(error)) from error
         steps = network.config.steps
@@ -64,7 +63,7 @@ class UnrolledNetwork:
             objective=(),
             certificate={"verdict": "nothing is proven about a network's answer", "conditions": []},
             warnings=_doubts(network, name, sigma),
-            details={"network": name, "family": network.config.family},
+            details={"network": name, "family": network.config.family, "sigma_used": sigma},
         )
 
 

@@ -60,6 +60,18 @@ def test_masked_pixels_do_not_count(picture, file):
     assert not np.array_equal(run(picture, file)[0], run(hidden, file)[0])
 
 
+def test_counts_are_weighed_by_their_variance_and_twice_the_size_is_made(picture, file):
+    counted, info = run(picture, file, noise="poisson:100", sigma=None)
+    flat, _ = run(picture, file, sigma=info["sigma"])
+    assert np.abs(counted - flat).max() > 1e-3 and np.isfinite(counted).all()
+    assert run(picture, file, scale=2)[0].shape == (80, 72)
+
+
+def test_a_picture_is_denoised_by_denoisers_only(picture, file):
+    with pytest.raises(UsageError, match="prior 'own' is no denoiser, it deblurs by itself: use it with met"):
+        proxlab.denoise(picture, sigma=0.02, prior=str(file))
+
+
 def test_noise_beyond_the_training_is_said(picture, file):
     assert not [w for w in run(picture, file)[1]["warnings"] if "was trained with noise up to" in w]
     warnings = run(picture, file, sigma=0.2)[1]["warnings"]
@@ -71,8 +83,6 @@ def test_noise_beyond_the_training_is_said(picture, file):
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        ({"noise": "poisson:100", "sigma": None}, "method 'unrolled' cannot do noise='poisson'"),
-        ({"scale": 2}, "method 'unrolled' cannot do scale=2"),
         ({"lam": 0.1}, "method 'unrolled' cannot do a given lam"),
         ({"num_iter": 4}, "method 'unrolled' cannot do a given num_iter"),
     ],
