@@ -62,14 +62,18 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(message)
     names = ("protocol", "minutes", "resume", "boundary", "prior", "seed", "device")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    record = robustness(
-        args.method,
-        args.images,
-        args.psf,
-        out=out,
-        say=console.say,
-        command=shlex.join(["proxlab", *sys.argv[1:]]),
-        **given,
-    )
+    try:
+        record = robustness(
+            args.method,
+            args.images,
+            args.psf,
+            out=out,
+            say=console.say,
+            command=shlex.join(["proxlab", *sys.argv[1:]]),
+            **given,
+        )
+    except KeyboardInterrupt:
+        console.say(f"what is done lies in {out}: the same command with --resume goes on.")
+        raise
     console.data(f"{record['verdict']}\n{out / 'report.html'}", record)
     return UNRELIABLE if unreliable(record) else 0

@@ -186,6 +186,15 @@ def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch
 
     monkeypatch.setitem(module.PROTOCOLS, "quick", module.Protocol("quick", **TINY, restarts=1))
     command = ["robustness", "--method", "half:f", "--images", "photos", "--psf", "box:3", "--device", "cpu"]
+    honest = units.worst_unit
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(units, "worst_unit", stop)
+    assert main([*command, "--out", "other"]) == 130
+    assert "the same command with --resume goes on" in capsys.readouterr().err
+    monkeypatch.setattr(units, "worst_unit", honest)
     assert main([*command, "--quick", "--minutes", "5"]) == 0
     said = capsys.readouterr()
     assert "total     about" in said.err and "errs least" in said.out and "report.html" in said.out
