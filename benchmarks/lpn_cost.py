@@ -27,15 +27,14 @@ from torch.nn import functional
 
 from priors import load
 from priors.lpn import LPN, LPNConfig
-from priors.shrinkage import Shrinkage
 from priors.windows import analysis
 from proxlab.memory import resident
 
 SIGMA = 25 / 255
 SHAPES = {
-    "splines": LPNConfig(gates=False),
-    "splines, 3 scales": LPNConfig(gates=False, scales=3),
-    "splines and gates": LPNConfig(gates=True),
+    "one scale": LPNConfig(),
+    "three scales": LPNConfig(scales=3),
+    "colour": LPNConfig(channels=3, side=6),
 }
 HEAD = (
     "network",
@@ -67,16 +66,13 @@ def convolutions(net: LPN, y: Tensor) -> Call:
     """The forward convolutions of all scales by `conv2d`, each on the whole picture."""
     frames = []
     for number, term in enumerate(net.scales()):
-        filters, mix = weights(net, term)
-        size = [-(-n // 2**number) + filters.shape[2] - 1 for n in y.shape[2:]]
-        picture = torch.rand(1, y.shape[1], *(n + filters.shape[2] - 1 for n in size))
-        frames.append((picture, filters, mix, torch.rand(1, len(filters), *size)))
+        reach = 2 * (term.raw_filters.shape[2] - 1)
+        picture = torch.rand(1, y.shape[1], *(-(-n // 2**number) + reach for n in y.shape[2:]))
+        frames.append((picture, term.raw_filters))
 
     def call() -> None:
-        for picture, filters, mix, responses in frames:
+        for picture, filters in frames:
             functional.conv2d(picture, filters)
-            if mix.ndim:
-                functional.conv2d(responses, mix, padding=1)
 
     return call
 
@@ -85,25 +81,17 @@ def convolutions_in_pieces(net: LPN, y: Tensor) -> Call:
     """The same work in the pieces in which the network does it."""
     pieces = []
     for number, term in enumerate(net.scales()):
-        filters, mix = weights(net, term)
+        filters = term.raw_filters
         coarse = torch.rand(1, y.shape[1], *(-(-n // 2**number) for n in y.shape[2:]))
         width = coarse.shape[3] + 2 * (filters.shape[2] - 1)
         for low, high, _ in term.strips(coarse, whole=False):
-            pieces.append((torch.rand(1, y.shape[1], high - low, width), filters, mix))
+            pieces.append((torch.rand(1, y.shape[1], high - low, width), filters))
 
     def call() -> None:
-        for picture, filters, mix in pieces:
-            responses = analysis(picture, filters)
-            if mix.ndim:
-                functional.conv2d(responses, mix, padding=1)
+        for picture, filters in pieces:
+            analysis(picture, filters)
 
     return call
-
-
-def weights(net: LPN, term: Shrinkage) -> tuple[Tensor, Tensor]:
-    """Filters and mix, which is a scalar where there are no gates."""
-    shape = term.shape(torch.ones(1, len(net.config.levels)) / len(net.config.levels))
-    return shape.filters, shape.mix
 
 
 def gradient(net: LPN, y: Tensor) -> Call:

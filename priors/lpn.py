@@ -20,15 +20,14 @@ class LPNConfig:
     """Shape of an `LPN`.
 
     `convexity` is the constant a of strong convexity. There are side * side * channels filters of
-    side x side on each of `scales` scales (1, 1/2, ...), splines with `knots` intervals of half a sigma;
-    `gates=False` leaves out the second layer of the potential. `levels` are the noise levels at which splines
-    and gates have parameters of their own, linear in log sigma in between. `sigma` is the range trained on.
+    side x side on each of `scales` scales (1, 1/2, ...), splines with `knots` intervals of half a sigma.
+    `levels` are the noise levels at which the splines have parameters of their own, linear in log sigma in
+    between. `sigma` is the range trained on.
     """
 
     channels: int = 1
     side: int = 8
     scales: int = 1
-    gates: bool = True
     knots: int = 16
     convexity: float = 0.05
     levels: tuple[float, ...] = (7 / 255, 25 / 255, 55 / 255)
@@ -63,9 +62,12 @@ class LPN(nn.Module):
     the gradient of s^2 Psi(y / s), convex for each s > 0 that does not depend on y; and if F is the prox of
     R, then s F(./s) is the prox of s^2 R(./s), by the substitution x = s u in the minimised function. Here
     both are used: the picture is scaled to unit noise, since shrinkage thresholds are proportional to it,
-    and splines and gates are interpolated between levels, since pictures are not the same at all contrasts;
-    Psi is convex for each sigma, as the parameters do not depend on y. Below the first level, A rises to 1,
-    so that f(y, 0) = y; above the last one the scaling alone goes on.
+    and the splines are interpolated between levels, since pictures are not the same at all contrasts; Psi is
+    convex for each sigma, as the parameters do not depend on y. Below the first level, A rises to 1, so that
+    f(y, 0) = y; above the last one the scaling alone goes on.
+
+    `Ridge` is a learned proximal operator too, from the other end: there R is explicit and weakly convex, and
+    f an inner solve to a tolerance; here f is explicit, needs no solver, and R is what must be solved for.
 
     y is (B, C, H, W) of any size on [0, 1] plus noise, sigma a float or one level a sample. Without
     gradients the windows are worked off in strips, which bounds the memory and changes nothing else.

@@ -1,4 +1,4 @@
-"""One scale of a convex potential: splines and gates over a frame's responses, gradient in closed form."""
+"""One scale of a convex potential: splines over a frame's responses, gradient in closed form."""
 
 from __future__ import annotations
 
@@ -24,81 +24,49 @@ class Shape(NamedTuple):
     """The parameters of one term at the noise levels of a batch, non-negative where convexity needs it."""
 
     filters: Tensor  # (K, C, side, side)
-    slopes: Tensor  # (B, K, knots), >= 0
-    mix: Tensor  # (K, K, 3, 3), >= 0
-    gain: Tensor  # (B, K, 1, 1), > 0
-    offset: Tensor  # (B, K, 1, 1)
-    weight: Tensor  # (B, K, 1, 1), >= 0
+    slopes: Tensor  # (B or 1, K, knots), >= 0
 
     def of(self, samples: slice) -> Shape:
         """The parameters of some samples of the batch."""
-        slopes, gain, offset, weight = (
-            v[samples] if v.ndim and len(v) > 1 else v
-            for v in (self.slopes, self.gain, self.offset, self.weight)
-        )
-        return Shape(self.filters, slopes, self.mix, gain, offset, weight)
+        return Shape(self.filters, self.slopes[samples] if len(self.slopes) > 1 else self.slopes)
 
 
 class Shrinkage(nn.Module):
-    """One scale of the potential, in units of the noise: two convex layers over windows of a picture.
+    """One scale of the potential, in units of the noise: a convex function of windows of a picture.
 
-    t = W z (all windows of the mirrored picture, filters of norm 1 at first), e = mix * t^2 / 2 (mix >= 0,
-    3x3), m the weights of the windows over side^2:
-    Phi(z) = sum m phi(t) + sum m (weight / gain) softplus(gain e + offset)
-    is convex: phi is the integral of a non-decreasing spline s, e is convex in z, softplus convex and
-    non-decreasing, the weights not negative. Its gradient, with the two transposed convolutions,
-    W^T [m s(t) + t mix^T (m weight sigmoid(gain e + offset))],
-    shrinks each response and, second, opens a gate for it where the energy around it is high.
+    t = W z (all windows of the mirrored picture, filters of norm 1 at first), m the weights of the windows
+    over side^2: Phi(z) = sum m phi(t) is convex, for phi is the integral of a non-decreasing spline s. Its
+    gradient, W^T [m s(t)], shrinks each response.
     """
 
     STEP: ClassVar[float] = 0.5
 
     def __init__(self, config: LPNConfig, share: float):
         super().__init__()
-        self.gates, self.unit = config.gates, 2.0
+        self.unit = 2.0
         frame = cosine_frame(config.channels, config.side)
-        count, levels = len(frame), len(config.levels)
         self.raw_filters = nn.Parameter(self.unit * frame)
         flat = frame.flatten(1).sum(1).abs() > 0.5  # means pass
         middle = self.STEP * (torch.arange(config.knots) + 0.5)
-        slopes = garrote_slope(middle).expand(count, -1).where(~flat[:, None], torch.ones(()))
-        part = share * (0.9 if config.gates else 1.0)
-        self.raw_slopes = nn.Parameter(inverse_softplus(part * slopes).repeat(levels, 1, 1))
-        if config.gates:
-            mix = torch.full((count, count, 3, 3), 0.1 / (9 * count))
-            mix[range(count), range(count)] += 1 / 9
-            self.raw_mix = nn.Parameter(inverse_softplus(mix))
-            self.raw_gain = nn.Parameter(inverse_softplus(torch.ones(levels, count)))
-            self.raw_weight = nn.Parameter(inverse_softplus(torch.full((levels, count), 0.1 * share)))
-            self.offset = nn.Parameter(torch.full((levels, count), -4.0))
+        slopes = garrote_slope(middle).expand(len(frame), -1).where(~flat[:, None], torch.ones(()))
+        self.raw_slopes = nn.Parameter(inverse_softplus(share * slopes).repeat(len(config.levels), 1, 1))
 
     def shape(self, parts: Tensor) -> Shape:
         """Parameters at the levels whose shares of the anchors are parts (B or 1, L)."""
         slopes = torch.einsum("bl,lck->bck", parts, functional.softplus(self.raw_slopes))
-        filters = self.raw_filters / self.unit
-        if not self.gates:
-            none = slopes.new_zeros(())
-            return Shape(filters, slopes, none, none, none, none)
-        gain, weight = (parts @ functional.softplus(raw) for raw in (self.raw_gain, self.raw_weight))
-        rest = (v[..., None, None] for v in (gain, parts @ self.offset, weight))
-        return Shape(filters, slopes, functional.softplus(self.raw_mix), *rest)
+        return Shape(self.raw_filters / self.unit, slopes)
 
     def strips(self, z: Tensor, *, whole: bool) -> Iterator[tuple[int, int, Tensor]]:
         """(first row, last row, window weights) of pieces of the mirrored picture; the potential is the sum
         over them.
-
-        Rows of windows that a piece holds only as neighbours have weight zero.
         """
         side = self.raw_filters.shape[2]
         rows, columns = (margin(n, side, z).weights for n in z.shape[2:])
-        halo, count = int(self.gates), len(rows)
+        count = len(rows)
         height = count if whole else max(16, _room(z) // (len(self.raw_filters) * len(columns) * len(z)))
         for start in range(0, count, height):
-            low, high = max(0, start - halo), min(count, start + height + halo)
-            own = rows[low:high].clone()
-            own[: start - low] = 0
-            own[start + height - low :] = 0
-            yield low, high + side - 1, own[:, None] * columns / side**2
+            end = min(count, start + height)
+            yield start, end + side - 1, rows[start:end, None] * columns / side**2
 
     def groups(self, z: Tensor) -> list[slice]:
         """Samples whose responses fit into the cache together."""
@@ -129,16 +97,9 @@ class Shrinkage(nn.Module):
 
     def _pull(self, piece: Tensor, shape: Shape, weights: Tensor) -> Tensor:
         t = analysis(piece, shape.filters)
-        pulled = monotone(t, shape.slopes, self.STEP) * weights
-        if self.gates:
-            gate = torch.sigmoid_(self._energy(t, shape)) * (shape.weight * weights)
-            transposed = shape.mix.transpose(0, 1).flip(2, 3)
-            pulled = torch.addcmul(pulled, t, functional.conv2d(gate, transposed, padding=1))
-        return synthesis(pulled, shape.filters)
-
-    def _energy(self, t: Tensor, shape: Shape) -> Tensor:
-        energy = functional.conv2d(t.square(), shape.mix / 2, padding=1)
-        return torch.addcmul(shape.offset, energy, shape.gain)
+        shrunk = monotone(t, shape.slopes, self.STEP)
+        shrunk = shrunk * weights if torch.is_grad_enabled() else shrunk.mul_(weights)
+        return synthesis(shrunk, shape.filters)
 
     def potential(self, z: Tensor, shape: Shape) -> Tensor:
         """Phi at z, shape (B,), zero at z = 0; summed in float64."""
@@ -149,11 +110,7 @@ class Shrinkage(nn.Module):
         total = torch.zeros(len(z), dtype=torch.float64, device=z.device)
         for low, high, weights in self.strips(z, whole=torch.is_grad_enabled()):
             t = analysis(extended[:, :, low:high], shape.filters)
-            energy = monotone_integral(t, shape.slopes, self.STEP)
-            if self.gates:
-                rise = functional.softplus(self._energy(t, shape)) - functional.softplus(shape.offset)
-                energy = energy + shape.weight / shape.gain * rise
-            total = total + (weights * energy).double().sum((1, 2, 3))
+            total = total + (weights * monotone_integral(t, shape.slopes, self.STEP)).double().sum((1, 2, 3))
         return total
 
 

@@ -57,17 +57,14 @@ def test_the_closed_form_is_what_autograd_finds():
         parts = (t.abs()[..., None] - knots).clamp(min=0)
         jumps = torch.diff(shape.slopes, dim=2, prepend=torch.zeros_like(shape.slopes[..., :1]))
         phi = (parts.square() / 2 * jumps[:, :, None, None]).sum(-1)
-        gate = functional.softplus(
-            functional.conv2d(t**2 / 2, shape.mix, padding=1) * shape.gain + shape.offset
-        )
-        energy = energy + ((phi + shape.weight / shape.gain * gate) * weights).sum()
+        energy = energy + (phi * weights).sum()
     total = (scale**2 * (own * z.square() / 2)).sum() + (scale**2 * (1 - own)).squeeze() * energy
     (slope,) = torch.autograd.grad(total, y)
     assert torch.allclose(net(y.detach(), 0.1), slope, atol=1e-12)
 
 
 def test_a_tight_frame_without_shrinkage_is_the_identity():
-    net = LPN(LPNConfig(channels=3, side=4, gates=False)).double().requires_grad_(False)
+    net = LPN(LPNConfig(channels=3, side=4)).double().requires_grad_(False)
     net.terms[0].raw_slopes.fill_(float(inverse_softplus(torch.ones(()).double())))
     y = torch.rand(1, 3, 6, 9, dtype=torch.float64)
     assert torch.allclose(net(y, 0.2), y, atol=1e-6)
@@ -76,8 +73,6 @@ def test_a_tight_frame_without_shrinkage_is_the_identity():
 def test_mirroring_is_that_of_a_doubled_picture():
     """Far from the rim of a picture tiled with its mirror images, one of them is the picture denoised."""
     net = LPN(CONFIG).double().requires_grad_(False)  # cosines are mirror images of themselves, up to sign
-    net.terms[0].raw_mix.fill_(-3.0)  # gates see beyond the windows at the rim, see below
-    net.terms[0].raw_weight.fill_(-50.0)
     y = torch.rand(1, 1, 8, 7, dtype=torch.float64)
     double = torch.cat([torch.cat([y, y.flip(3)], 3), torch.cat([y.flip(2), y.flip((2, 3))], 3)], 2)
     tiled = net(double.repeat(1, 1, 3, 3), 0.1)[:, :, 16:24, 14:21]

@@ -336,7 +336,7 @@ class Live(TorchDispatchMode):
             self.sizes.pop(place, None)
 
 
-@pytest.mark.parametrize("config", [LPNConfig(gates=False), LPNConfig(channels=3, side=4)], ids=str)
+@pytest.mark.parametrize("config", [LPNConfig(), LPNConfig(channels=3, side=4)], ids=str)
 def test_the_memory_of_a_learned_proximal_network_is_foreseen(config):
     """The estimate covers its tensors, without being several times as much."""
     network, y = LPN(config).requires_grad_(False), torch.rand(1, config.channels, 512, 256)
