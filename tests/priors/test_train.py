@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch
 from priors.checkpoint import CheckpointError, build
 from priors.denoiser import DenoiserConfig
 from priors.losses import l2, regression
-from priors.train import Learner, Plan, read_plan, seconds_per_step, training
+from priors.train import MOMENTS, Learner, Plan, read_plan, seconds_per_step, training
 
 PLAN = Plan(steps=12, rate=3e-3, warmup=2, ema=0.9)
 
@@ -113,3 +114,48 @@ def test_bfloat16_training_keeps_float32_weights():
     mine = learner(Plan(steps=2, rate=1e-3, precision="bf16"))
     list(training(mine, batches, regression(l2)))
     assert {p.dtype for p in mine.network.parameters()} == {torch.float32}
+
+
+def saved_after(steps, path, device="cpu", optimizer="adam", start=None):
+    """A training that goes on from the state `start`, if any, up to so many steps on a device."""
+    mine = learner(replace(PLAN, optimizer=optimizer))
+    mine = Learner(mine.network, mine.plan, device=device)
+    if start is not None:
+        mine.restore(start)
+    while mine.done < steps:
+        mine.step(batches(mine.done), regression(l2))
+    mine.save(path, {})
+    return mine
+
+
+def devices_of(learner):
+    """Where weights, running mean and moments lie; a count of steps is a number, wherever it lies."""
+    moments = [t for s in learner.optimizer.state.values() for name, t in s.items() if name in MOMENTS]
+    return {t.device.type for t in [*weights(learner), *moments]}, len(moments)
+
+
+@pytest.mark.filterwarnings("ignore:.*non-meta parameter")  # which copies nothing there: only places count
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_state_is_of_no_device(tmp_path, optimizer):
+    """Everything a training holds comes back on the device asked for, not on the one it was saved on."""
+    old = saved_after(3, tmp_path / "state.safetensors", optimizer=optimizer)
+    network = build("denoiser", DenoiserConfig(widths=(4, 6), blocks=(1, 1)), seed=1)
+    moved = Learner(network, old.plan, device="meta")
+    moved.restore(tmp_path / "state.safetensors")
+    assert moved.done == 3
+    assert devices_of(moved) == ({"meta"}, devices_of(old)[1])
+    assert devices_of(old)[0] == {"cpu"} and devices_of(old)[1] > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_from_cpu_to_gpu_and_back(tmp_path, optimizer):
+    """Up to rounding the same training as on the CPU alone."""
+    files = [tmp_path / f"{n}.safetensors" for n in range(4)]
+    whole = saved_after(12, files[0], optimizer=optimizer)
+    saved_after(4, files[1], optimizer=optimizer)
+    away = saved_after(8, files[2], "cuda", optimizer, start=files[1])
+    back = saved_after(12, files[3], "cpu", optimizer, start=files[2])
+    assert devices_of(away)[0] == {"cuda"} and devices_of(back)[0] == {"cpu"}
+    for a, b in zip(weights(whole), weights(back), strict=True):
+        assert torch.allclose(a, b, atol=2e-3)
