@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -121,6 +122,29 @@ def refuse_start(found: str, kind: str, usable: Sequence[str]) -> None:
         raise ValueError(message)
 
 
+FLAGS = {"channels": "--color", "sigma": "--sigma"}  # what decides them on the command line; --net the rest
+
+
+def refuse_other_shape(card: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise ValueError if the network of the checkpoint with this card is not of the configuration asked for.
+
+    >>> refuse_other_shape({"kind": "lpn", "config": {"channels": 3}}, {"channels": 1})
+    Traceback (most recent call last):
+    ...
+    ValueError: the start is a network of kind lpn with channels = 3, asked is channels = 1: ...
+    """
+    for name, value in json.loads(json.dumps(dict(asked))).items():
+        found = card["config"].get(name)
+        if found != value:
+            what = f"{name} = {json.dumps(found)}" if name in card["config"] else f"no {name}"
+            message = (
+                f"the start is a network of kind {card['kind']} with {what}, asked is {name} = "
+                f"{json.dumps(value)}: give {FLAGS.get(name, '--net')} as the start has it, or begin without "
+                "--start."
+            )
+            raise ValueError(message)
+
+
 @dataclass(frozen=True)
 class Denoising:
     """Noise -> clean, at levels drawn from a range: denoiser, gradient-step, lpn and ridge."""
@@ -158,9 +182,13 @@ class Denoising:
         return build(self.kind, network_class(self.kind).Config(**self.config), seed=self.seed)
 
     def started_from(self, card: Mapping[str, Any]) -> Denoising:
-        """In the configuration of a checkpoint of its own kind, or of one its kind can start from."""
+        """In the configuration of a checkpoint of its own kind, or of one its kind can start from.
+
+        ValueError if that contradicts the configuration here.
+        """
         known = getattr(network_class(self.kind), "starts_from", ())
         refuse_start(card["kind"], self.kind, (self.kind, *known))
+        refuse_other_shape(card, self.config)
         return replace(self, config=card["config"])
 
     def objective(self) -> Objective:

@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxlab.blur_recipe import FLAGS, deblur_recipe
@@ -95,13 +96,18 @@ def recipe_of(args: Namespace) -> Recipe:
 
 def check_resumed(args: Namespace, saved: Mapping[str, Any]) -> None:
     """Refuse, by UsageError, an option that differs from what a training to be resumed was begun with."""
-    for name in KEPT:
-        given = getattr(args, name, None)
-        if given is None or name not in saved or json.loads(json.dumps(given)) == saved[name]:
+    given = {name: getattr(args, name, None) for name in KEPT if name in saved}
+    begun = {name: saved[name] for name in given}
+    for name, value in (getattr(args, "net", None) or {}).items():
+        given[f"net {name}"], begun[f"net {name}"] = value, saved["config"].get(name)
+    if getattr(args, "start", None) is not None:
+        given["start"], begun["start"] = Path(args.start).name, saved.get("start")
+    for name, value in given.items():
+        if value is None or json.loads(json.dumps(value)) == begun[name]:
             continue
         what = "kind" if name == "kind" else f"--{name}"
         message = (
-            f"the training to resume was begun with {what} {saved[name]}, now it is {given}: leave it so, "
+            f"the training to resume was begun with {what} {begun[name]}, now it is {value}: leave it so, "
             "or begin anew with another --out."
         )
         raise UsageError(message)

@@ -126,7 +126,7 @@ def _session(args: argparse.Namespace, places: Places) -> Session:
     device = args.device or "cpu"
     if args.resume:
         plan, notes = read_plan(places.state)
-        check_resumed(args, {"optimizer": plan.optimizer, **notes["recipe"]})
+        check_resumed(args, {"optimizer": plan.optimizer, "start": notes.get("start"), **notes["recipe"]})
         return resume(places, device=device, change=plan_changes(args, device))
     if places.state.exists() and not args.overwrite:
         message = (

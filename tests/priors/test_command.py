@@ -136,6 +136,9 @@ def test_a_finished_training_is_not_overwritten(folder):
         (["--loss", "l2"], "begun with --loss l1"),
         (["--sigma", "0:0.1"], "begun with --sigma"),
         (["--optimizer", "adam"], "begun with --optimizer muon"),
+        (["--color"], "begun with --color False, now it is True"),
+        (["--net", '{"widths": [4, 8]}'], r"begun with --net widths \[4, 6\], now it is \[4, 8\]"),
+        (["--start", "other.safetensors"], "begun with --start None, now it is other"),
     ],
 )
 def test_a_resumed_training_is_not_quietly_another(folder, change, text):
@@ -144,6 +147,21 @@ def test_a_resumed_training_is_not_quietly_another(folder, change, text):
         command([*words(folder), *change, "--resume"])
     with pytest.raises(UsageError, match="begun with kind denoiser, now it is lpn"):
         command(["train", "lpn", *words(folder)[2:], "--resume"])
+
+
+def test_a_start_must_be_what_is_asked_for(folder):
+    """Shape, colour and levels come with the weights: other ones are refused, not quietly dropped."""
+    assert command(words(folder, "first", steps=1)) == 0
+    again = [*words(folder, "second", steps=1), "--start", str(folder.parent / "first.safetensors")]
+    for change, text in (
+        (["--color"], "with channels = 1, asked is channels = 3: give --color"),
+        (["--sigma", "0:0.1"], "give --sigma as the start has it"),
+        (["--net", '{"widths": [4, 8]}'], r"with widths = \[4, 6\], asked is widths = \[4, 8\]: give --net"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            command([*again, *change])
+    assert not (folder.parent / "second.safetensors").exists()
+    assert command([*again, "--net", "{}"]) == 0  # what is not asked for is taken from the start
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,23 @@ def test_a_gradient_step_starts_from_a_denoiser(folder):
     assert second.recipe.kind == "gradient-step" and second.recipe.config["widths"] == [4, 6]
 
 
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"channels": 3}, r"of kind denoiser with channels = 1, asked is channels = 3: give --color as the"),
+        ({"widths": [8, 6]}, r"with widths = \[4, 6\], asked is widths = \[8, 6\]: give --net as the start"),
+        ({"sigma": (0.0, 0.1)}, r"asked is sigma = \[0\.0, 0\.1\]: give --sigma as the start has it"),
+        ({"depth": 3}, "with no depth, asked is depth = 3"),
+    ],
+)
+def test_a_start_of_another_shape_is_refused(folder, config, text):
+    first = begin(places(folder, "first.safetensors"), RECIPE, sessions.replace(PLAN, steps=1))
+    finish(first)
+    asked = sessions.replace(RECIPE, config=config)
+    with pytest.raises(ValueError, match=text):
+        begin(places(folder, "second.safetensors"), asked, PLAN, start=first.places.out)
+
+
 def test_a_kind_that_cannot_be_started_from_is_refused(folder):
     first = begin(places(folder, "first.safetensors"), RECIPE, PLAN)
     finish(first)
