@@ -76,6 +76,11 @@ class Ridge(nn.Module):
     convex `potential`, and 1 / (1 - rho)-Lipschitz with a Jacobian of at least 1 / (1 + mu). It is solved in
     float32 or float64 to a proven distance (`TOL`), with gradients by implicit differentiation.
 
+    So it is a learned proximal operator as `LPN` is, from the other end: R and its prox for any gamma below
+    1 / rho are explicit and the denoiser is an inner solve, where `LPN` evaluates the denoiser at once, for
+    one gamma, and has to invert it for R, which may be far from weakly convex. `benchmarks/denoising.py` puts
+    them side by side.
+
     Goujon, Neumayer and Unser, "Learning Weakly Convex Regularizers for Convergent Image-Reconstruction
     Algorithms" (2024).
 
