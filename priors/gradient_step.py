@@ -47,6 +47,12 @@ class GradientStep(nn.Module):
         """Take over the weights of a trained `Denoiser` of the same shape."""
         self.inner.load_state_dict(denoiser.state_dict())
 
+    @property
+    def feature_maps(self) -> float:
+        """About how many planes of the size of the picture it holds: all are kept for the way back."""
+        stages = zip(self.config.widths, self.config.blocks, strict=True)
+        return 2.5 * sum(8 * width * count / 4 ** (n + 1) for n, (width, count) in enumerate(stages))
+
     def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """The denoised x."""
         return x - self.grad(x, sigma)

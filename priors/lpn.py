@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from priors.claims import Claims
 from priors.denoiser import noise_levels
 from priors.mirroring import fold, mirror
 from priors.shrinkage import Shape, Shrinkage
+
+if TYPE_CHECKING:
+    from priors.potential import Reading
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,14 @@ class LPN(nn.Module):
         """What `prior_checks` proves."""
         return Claims(symmetric=True, convexity=self.config.convexity, proximal=True)
 
+    @property
+    def feature_maps(self) -> float:
+        """About how many planes of the size of the picture it holds at one time: strips of a fixed size.
+
+        Measured at 512x512; less in larger pictures.
+        """
+        return 50.0 + 30 * self.config.channels
+
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         z, own, scale, shapes = self._prepared(y, sigma)
         total = torch.zeros_like(z)
@@ -114,11 +125,14 @@ class LPN(nn.Module):
 
     def value(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """R_sigma(x), shape (B,), by inverting f; NotConvergedError when that misses its tolerance."""
+        rtol = 1e-7 if x.dtype == torch.float64 else 1e-4
+        return self.read(x, sigma, rtol=rtol, max_iter=2000).value
+
+    def read(self, x: Tensor, sigma: float | Tensor, *, rtol: float, max_iter: int) -> Reading:
+        """R_sigma(x) with its certificate: see `priors.potential.read_value`."""
         from priors.potential import read_value
 
-        return read_value(
-            self, x, sigma, rtol=1e-7 if x.dtype == torch.float64 else 1e-4, max_iter=2000
-        ).value
+        return read_value(self, x, sigma, rtol=rtol, max_iter=max_iter)
 
     def _prepared(self, y: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor, Tensor, list[Shape]]:
         channels = self.config.channels

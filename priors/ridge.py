@@ -16,8 +16,8 @@ from priors.denoiser import noise_levels
 from priors.descent import Curvature, spectral
 from priors.energy import Energy, composed, with_flips
 
-# Proven rms distance to the minimiser, pixels on [0, 1]. The bound divides the gradient by 1 - rho, so that in
-# float32 rounding alone keeps it at some 2e-6.
+# Proven rms distance to the minimiser, pixels on [0, 1]. The bound divides the gradient by 1 - rho, so that
+# rounding in float32 alone keeps it at some 2e-6.
 TOL = {torch.float64: 1e-9, torch.float32: 1e-5}
 # While training, of the prox and of the linear solve behind its gradients: these are then within 0.5 % of the
 # exact ones for trained profiles, far below what batches differ by, and a step takes 3/4 of the time of 1e-3.
@@ -113,6 +113,11 @@ class Ridge(nn.Module):
             torch.full((config.nodes, config.filters), 0.5 * math.log(4 * config.filters))
         )
         self.amplitude = nn.Parameter(torch.zeros(config.nodes, config.filters))
+
+    @property
+    def feature_maps(self) -> float:
+        """About how many planes of the size of the picture it holds at one time, in float32."""
+        return 4.0 * (4 * self.config.filters) + 10
 
     def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """The denoised x (B, C, H, W): the prox of R."""

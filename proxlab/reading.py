@@ -60,13 +60,12 @@ class Reader:
         import torch
 
         from algorithms.state import NotConvergedError
-        from priors.potential import read_value
 
-        if getattr(self.network, "kind", None) != "lpn":
+        if not hasattr(self.network, "read"):  # a formula
             with torch.no_grad():
                 return Value(float(self.network.value(x, self.sigma)), 0.0, 0.0)
         try:
-            found = read_value(self.network, x, self.sigma, rtol=self.rtol, max_iter=self.max_iter)
+            found = self.network.read(x, self.sigma, rtol=self.rtol, max_iter=self.max_iter)
         except NotConvergedError as error:
             message = f"the inversion of the prior {error}"
             raise ConvergenceError(message) from error
