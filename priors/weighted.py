@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -69,8 +71,8 @@ class Weighted:
 class PerChannel:
     """A prior for grey pictures on pictures of any number of channels: R(x) = sum over channels of R(x_c).
 
-    Calls, values and gradients are those of the channels as a batch; whatever the prior proves of itself
-    (its claims and curvature) holds for the sum too, the channels being independent.
+    Values and gradients are those of the channels as a batch, calls are made one by one; whatever the prior
+    proves of itself (its claims and curvature) holds for the sum too, the channels being independent.
     """
 
     def __init__(self, prior: Any):
@@ -84,8 +86,7 @@ class PerChannel:
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """The denoised channels."""
-        result: Tensor = self.prior(_apart(x), sigma)
-        return result.view_as(x)
+        return each_channel(self.prior, x, sigma)
 
     def double(self) -> PerChannel:
         """Itself with the prior turned to float64, as modules have it."""
@@ -105,6 +106,15 @@ class PerChannel:
     def _value_and_grad(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
         value, slope = self.prior.value_and_grad(_apart(x), sigma)
         return _summed(value, x), slope.view_as(x)
+
+
+def each_channel(network: Callable[..., Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
+    """A network for grey pictures on each channel of x (B, C, H, W) alone: the memory of one, at any level.
+
+    >>> each_channel(lambda x, sigma: sigma * x, torch.ones(2, 3, 1, 1), 0.5).sum()
+    tensor(3.)
+    """
+    return torch.cat([network(channel, sigma) for channel in x.split(1, 1)], 1)
 
 
 def _apart(x: Tensor) -> Tensor:

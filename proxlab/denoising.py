@@ -184,14 +184,14 @@ def prior_file(prior: Any) -> Path | None:
 
 def by_channels(prior: Prior, y: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
     """prior(y, sigma) for y (1, C, H, W): a grey one channel by channel, a colour one on grey three times."""
-    import torch
+    from priors.weighted import each_channel
 
     channels = y.shape[1]
     if prior.channels in (None, channels):
         denoised: torch.Tensor = prior.network(y, sigma)
         return denoised
     if prior.channels == 1:
-        return torch.cat([prior.network(y[:, c : c + 1], sigma) for c in range(channels)], dim=1)
+        return each_channel(prior.network, y, sigma)
     if channels == 1:
         grey: torch.Tensor = prior.network(y.expand(-1, prior.channels, -1, -1), sigma).mean(1, keepdim=True)
         return grey
@@ -202,21 +202,15 @@ def by_channels(prior: Prior, y: torch.Tensor, sigma: float | torch.Tensor) -> t
 
 
 def feature_maps(network: Any) -> float:
-    """About how many planes of float32 in the size of the picture a network holds at one time."""
-    config: Any = getattr(network, "config", None)
-    kind = getattr(network, "kind", None)
-    if kind == "unrolled":
-        return feature_maps(network.network)
-    if kind == "denoiser":
-        return 2.5 * config.widths[0]
-    if kind == "gradient-step":  # everything is kept for the way back
-        stages = zip(config.widths, config.blocks, strict=True)
-        return 2.5 * sum(8 * width * count / 4 ** (n + 1) for n, (width, count) in enumerate(stages))
-    if kind == "ridge":
-        return 4.0 * (4 * config.filters) + 10
-    if kind == "lpn":  # strips of a fixed size: measured at 512x512, and less in larger pictures
-        return 50.0 + 30 * config.channels
-    return 300.0  # a stranger: a guess on the careful side
+    """About how many planes of float32 in the size of the picture a network holds at one time.
+
+    A network says so itself, as `feature_maps`; one around another `network` holds what that one holds.
+    """
+    told = getattr(network, "feature_maps", None)
+    if isinstance(told, int | float):
+        return float(told)
+    inner = getattr(network, "network", None)
+    return 300.0 if inner is None else feature_maps(inner)  # a stranger: a guess on the careful side
 
 
 def _default(channels: int) -> str:
