@@ -136,6 +136,13 @@ def circumstances(threads: int) -> str:
     return f"Python {platform.python_version()}, {packages}; {processor()}, {cores} cores, {threads} threads."
 
 
+def status_bytes(name: str) -> float:
+    """Bytes of a line of /proc/self/status, nan off Linux; VmHWM is the peak (getrusage: or a parent's)."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith(name)), float("nan"))
+
+
 def processor() -> str:
     """What the processor calls itself."""
     try:

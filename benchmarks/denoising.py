@@ -22,12 +22,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from common import RESULTS, ResultFile, circumstances, digest, markdown, processor, set_name, write_text
+from common import (
+    RESULTS,
+    ResultFile,
+    circumstances,
+    digest,
+    markdown,
+    processor,
+    set_name,
+    status_bytes,
+    write_text,
+)
 
 import priors
 from imaging.metrics import psnr
 from priors.base import find
 from priors.checkpoint import read_provenance
+from priors.claims import claims_of
 from priors.data import load_pictures
 from priors.precision import resolve
 from proxlab.receipt import file_digest
@@ -123,15 +134,35 @@ def means(file: ResultFile, entry: Entry, level: int, count: int) -> float:
     return float(np.mean([r["psnr"] if r else np.nan for r in found]))
 
 
+def proven(network: Any) -> str:
+    """What a network can claim, in words: where several are proximal operators, this tells them apart."""
+    claims = claims_of(network)
+    if claims.proximal:
+        how = "R by inversion" if hasattr(network, "read") else "explicit R, solved"
+        return f"proximal operator, Jacobian >= {claims.convexity:.2g}, {how}"
+    return "step down an explicit function" if claims.descent else "nothing"
+
+
+def seconds(file: ResultFile, entry: Entry, level: int, count: int) -> float:
+    """Median seconds a picture at one level."""
+    found = [file.find(f"{entry.name}|{level}|{n:02d}", weights=entry.weights) for n in range(count)]
+    return float(np.median([r["seconds"] if r else np.nan for r in found]))
+
+
 def quality_table(found: list[Entry], file: ResultFile, levels: list[int], count: int) -> str:
     """Markdown: the published peers where the pictures are theirs, then ours."""
     rows = []
     for name, values in PUBLISHED[found[0].channels].items() if count == 68 else ():
         known = dict(zip(LEVELS, values, strict=True))
-        rows.append([f"{name} (published)", *[f"{known[v]:.2f}" if v in known else "" for v in levels]])
+        rows.append(
+            [f"{name} (published)", *[f"{known[v]:.2f}" if v in known else "" for v in levels], "", ""]
+        )
     for entry in found:
-        rows.append([f"`{entry.name}`", *[f"{means(file, entry, v, count):.2f}" for v in levels]])
-    return markdown(["PSNR in dB", *[f"{level}/255" for level in levels]], rows)
+        row = [f"`{entry.name}`", *[f"{means(file, entry, v, count):.2f}" for v in levels]]
+        took = seconds(file, entry, levels[len(levels) // 2], count)
+        rows.append([*row, f"{took:.2f}", proven(priors.load(entry.source))])
+    head = ["PSNR in dB", *[f"{level}/255" for level in levels]]
+    return markdown([*head, "seconds a picture, machine as busy as it was", "what is proven"], rows)
 
 
 def network_of(name: str, channels: int, precision: str) -> torch.nn.Module:
@@ -144,23 +175,17 @@ def network_of(name: str, channels: int, precision: str) -> torch.nn.Module:
     return made.eval().requires_grad_(False)
 
 
-def peak() -> float:
-    """Peak resident MiB of this process (VmHWM: getrusage would count the parent's too); nan off Linux."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), float("nan"))
-
-
 @torch.no_grad()
 def cost(name: str, size: int, channels: int, precision: str, threads: int) -> tuple[float, float]:
     """Least seconds of up to three calls after a first one, and MiB that the first one added to the peak."""
     torch.set_num_threads(threads)
     network, x = network_of(name, channels, precision), torch.rand(1, channels, size, size)
     network(x[..., :64, :64], 0.1)  # libraries load their parts at the first call
-    before, times = peak(), []
+    before, times = status_bytes("VmHWM"), []
     start = time.perf_counter()
     network(x, 0.1)
-    added, first = peak() - before, time.perf_counter() - start
+    first = time.perf_counter() - start
+    added = (status_bytes("VmHWM") - before) / 2**20
     while len(times) < 3 and sum(times) + first < 60:
         start = time.perf_counter()
         network(x, 0.1)

@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from common import RESULTS, circumstances, markdown, write_text
+from common import RESULTS, circumstances, markdown, status_bytes, write_text
 from torch import Tensor
 from torch.nn import functional
 
@@ -152,14 +152,8 @@ def peaks(name: str, side: int) -> tuple[float, ...]:
     found = []
     for what in ("gradient", "autograd"):
         prepared(name, side, what)()
-        found.append((high_water() - before) / 1e6)
+        found.append((status_bytes("VmHWM") - before) / 1e6)
     return tuple(found)
-
-
-def high_water() -> int:
-    """Bytes this process held at most; what getrusage says of a child may be its parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
 def alone(name: str, side: int) -> tuple[float, ...]:

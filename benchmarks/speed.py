@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 import torch
-from common import RESULTS, ROOT, ResultFile, circumstances, code_digest, markdown, write_text
+from common import RESULTS, ROOT, ResultFile, circumstances, code_digest, markdown, status_bytes, write_text
 from contenders import OURS, OURS_CIRCULAR, SIGMA, TASKS, Problem, Runner, our_states, tv_runners
 
 from imaging.psf.generators import shake
@@ -120,15 +120,9 @@ def peak(task: str, side: int, threads: int) -> float:
     run(problem(64, 1))  # libraries and their buffers
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
-    before = status("VmRSS")
+    before = status_bytes("VmRSS")
     run(case)
-    return (status("VmHWM") - before) / case.y.nbytes
-
-
-def status(name: str) -> int:
-    """Bytes of a line of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
+    return (status_bytes("VmHWM") - before) / case.y.nbytes
 
 
 def resources(side: int, threads: int) -> Iterator[list[str]]:
