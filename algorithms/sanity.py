@@ -104,8 +104,10 @@ def check_transfer(error: float, others: Mapping[str, float]) -> Flag | None:
 def _beaten(rival: str, excess: float) -> Flag | None:
     if excess <= 1.005:
         return None
-    text = f"{rival} found an error {excess:.2f} times that of the gradient attack, which fails here."
-    return Flag("beaten", "error" if excess > 1.05 else "warning", text)
+    fails = excess > 1.05
+    end = "which fails here" if fails else "the larger one counts"
+    text = f"{rival} found an error {excess:.2f} times that of the gradient attack, {end}."
+    return Flag("beaten", "error" if fails else "warning", text)
 
 
 def note_surrogate(gradient: str) -> Flag | None:

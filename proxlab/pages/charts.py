@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 96, 14, 44  # names stand at the right end of their lines
+LEFT, TOP, BOTTOM = 52, 14, 44
+LETTER, GAP, APART = 7.2, 16, 13  # pixels: of a letter of a name at a line's end, around it, between names
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "6 2 1 2")
 SHAPES = ("circle", "square", "triangle", "diamond")
 
@@ -31,10 +32,16 @@ class Frame:
     titles: tuple[str, str]
     alt: str
     marks: Sequence[float] = field(default_factory=tuple)
+    names: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def right(self) -> float:
+        """Where the axes end, so that the longest of the names has room beside them."""
+        return WIDTH - GAP - LETTER * min(24, max((len(name) for name in self.names), default=0))
 
     def px(self, x: float) -> float:
         """Pixels from the left."""
-        return LEFT + (x - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (x - self.x[0]) / (self.x[1] - self.x[0]) * (self.right - LEFT)
 
     def py(self, y: float) -> float:
         """Pixels from the top."""
@@ -57,7 +64,8 @@ def lines_chart(lines: Sequence[Line], frame: Frame) -> str:
         for x, y, _, _ in line.points:
             text = f"{line.name}: {y:.3g} at {x:.3g}"
             parts.append(_mark(frame.px(x), frame.py(y), line.style, text))
-    return _svg([*parts, *_labels(lines, frame)], frame)
+    ends = [(line.name, line.style, frame.py(line.points[-1][1])) for line in lines if line.points]
+    return _svg([*parts, *_labels(ends, frame)], frame)
 
 
 def tradeoff_chart(
@@ -82,7 +90,8 @@ def tradeoff_chart(
     ]
     for style, (name, (x, y)) in enumerate(points.items()):
         parts.append(_mark(frame.px(x), frame.py(y), style, f"{name}: eta {x:.3g}, constant {y:.3g}"))
-    return _svg(parts + _beside(points, frame), frame)
+    ends = [(name, style, frame.py(y)) for style, (name, (_, y)) in enumerate(points.items())]
+    return _svg([*parts, *_labels(ends, frame)], frame)
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -110,15 +119,15 @@ def _axes(frame: Frame) -> str:
     parts = []
     for y in ticks(*frame.y):
         row = f"{frame.py(y):.1f}"
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{row}" y2="{row}"/>')
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{row}" y2="{row}"/>')
         parts.append(f'<text x="{LEFT - 7}" y="{frame.py(y) + 4:.1f}" text-anchor="end">{y:g}</text>')
     for x in frame.marks or ticks(*frame.x):
         parts.append(
             f'<text x="{frame.px(x):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{x:g}</text>'
         )
     base = HEIGHT - BOTTOM
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<line class="axis" x1="{LEFT}" x2="{frame.right:.1f}" y1="{base}" y2="{base}"/>')
+    middle = (LEFT + frame.right) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{escape(frame.titles[0])}</text>')
     centre = (TOP + base) / 2
     turned = f'transform="translate(13 {centre}) rotate(-90)" text-anchor="middle"'
@@ -126,28 +135,21 @@ def _axes(frame: Frame) -> str:
     return "".join(parts)
 
 
-def _labels(lines: Sequence[Line], frame: Frame) -> list[str]:
-    """Names at the ends of the lines, pushed apart where they would overlap."""
-    ends = sorted((frame.py(line.points[-1][1]), line) for line in lines if line.points)
-    texts, last = [], -1e9
-    for y, line in sorted(ends, key=lambda pair: pair[0]):
-        y = max(y, last + 13)
-        last = y
-        texts.append(_name(line.name, line.style, y))
-    return texts
-
-
-def _beside(points: Mapping[str, tuple[float, float]], frame: Frame) -> list[str]:
-    texts, last = [], -1e9
-    for style, (name, (_, y)) in sorted(enumerate(points.items()), key=lambda item: frame.py(item[1][1][1])):
-        place = max(frame.py(y), last + 13)
-        last = place
-        texts.append(_name(name, style, place))
-    return texts
-
-
-def _name(name: str, style: int, y: float) -> str:
-    return f'<text class="name t{style % 8}" x="{WIDTH - RIGHT + 8}" y="{y + 4:.1f}">{escape(name)}</text>'
+def _labels(ends: Sequence[tuple[str, int, float]], frame: Frame) -> list[str]:
+    """Names (name, style, y) at the ends of their lines, pushed apart, none out of the frame."""
+    ranked = sorted(ends, key=lambda end: end[2])
+    places: list[float] = []
+    for _, _, y in ranked:
+        places.append(max(y, places[-1] + APART) if places else y)
+    limit = HEIGHT - 8.0
+    for n in range(len(places) - 1, -1, -1):
+        places[n] = min(places[n], limit)
+        limit = places[n] - APART
+    left = frame.right + 8
+    return [
+        f'<text class="name t{style % 8}" x="{left:.1f}" y="{y + 4:.1f}">{escape(name[:24])}</text>'
+        for (name, style, _), y in zip(ranked, places, strict=True)
+    ]
 
 
 def _mark(x: float, y: float, style: int, text: str) -> str:

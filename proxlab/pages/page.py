@@ -89,6 +89,7 @@ def _curves(record: Mapping[str, Any]) -> str:
             ("budget |e| / |Kx|, per cent", "error |x' - x| / |x|, per cent"),
             alt,
             tuple(levels) if len(levels) < 6 else (),
+            tuple(record["curves"]),
         )
         figures.append(
             f"<figure>{lines_chart(lines, frame)}<figcaption>{_sentence(text)}</figcaption></figure>"
@@ -115,6 +116,7 @@ def _tradeoff(record: Mapping[str, Any]) -> str:
             span_of([*ys, one["size"] / one["seen"], 1.0, 0.0], zero=False),
             ("clean error eta, norm of the picture", "stability constant C"),
             f"Clean error against stability constant for inserted {kind}, with the bound no method can beat.",
+            names=tuple(points),
         )
         chart = tradeoff_chart((one["size"], one["seen"]), points, frame)
         text = (

@@ -4,7 +4,8 @@ CSS = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#59636e;--paper:#fdfdfc;--panel:#f3f4f2;--rule:#d5d9dd;
 --error:#b3261e;--warn:#8a5a00;--note:#35506b;--c0:#0072b2;--c1:#d55e00;--c2:#00875a;--c3:#a0308a;--c4:#7a6000;
 --c5:#1f8fb5;--c6:#6b4fbb;--c7:#b0455a}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#a2abb5;--paper:#14171a;--panel:#1d2125;
+@media screen and (prefers-color-scheme:dark){:root{
+--ink:#e6e8ea;--soft:#a2abb5;--paper:#14171a;--panel:#1d2125;
 --rule:#383f46;--error:#ff8a80;--warn:#f0b84a;--note:#9cc4ee;--c0:#5db7f0;--c1:#ff9a57;--c2:#4fd1a1;--c3:#f08ad8;
 --c4:#dcc34a;--c5:#7fd3ee;--c6:#b9a5ff;--c7:#ff9fb0}}
 *{box-sizing:border-box}
@@ -48,8 +49,14 @@ input[type=range]{width:100%;margin:.5rem 0 0}
 code,pre{font:.86rem/1.5 ui-monospace,Consolas,monospace}pre{background:var(--panel);padding:.8rem;
 overflow-x:auto;white-space:pre-wrap}
 @media print{:root{color-scheme:light}body{font-size:10pt}nav,input[type=range]{display:none}
-.scroll{overflow:visible}h2{break-after:avoid}figure,table,.card{break-inside:avoid}
-.compare .over{position:static;clip-path:none;margin-top:.3rem}.compare::after{display:none}}
+main{max-width:none;padding:0}.scroll{overflow:visible}h2{break-after:avoid}
+figure,.flags li,tr,.card{break-inside:avoid}thead{display:table-header-group}
+table{font-size:6.5pt;min-width:0;width:100%}table .soft{font-size:inherit}
+th,td{white-space:normal;padding:.1rem .22rem}td.wrap,.wide,th[scope=row]{min-width:0;position:static}
+caption{font-size:8pt}caption span{max-width:none}
+.pair{grid-template-columns:1fr 1fr}.three figcaption{font-size:6.5pt}
+.compare{display:grid;grid-template-columns:1fr 1fr;gap:.3rem;direction:rtl}
+.compare .over{position:static;clip-path:none}.compare::after{display:none}}
 """.replace(
     "COLOURS",
     "".join(

@@ -26,7 +26,10 @@ def flag_list(record: Mapping[str, Any]) -> str:
     flags = record["flags"]
     if not flags:
         return '<p class="soft">No attack raised a flag.</p>'
-    items = "".join(_flag(flag) for flag in flags)
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for flag in flags:
+        alike.setdefault((flag["level"], flag["text"]), []).append(flag)
+    items = "".join(_flag(same) for same in alike.values())
     return f'<ul class="flags" aria-label="Flags">{items}</ul>'
 
 
@@ -181,9 +184,13 @@ def number(value: float | None, digits: int) -> str:
     return DASH if value is None else f"{value:.{digits}g}"
 
 
-def _flag(flag: Mapping[str, Any]) -> str:
-    level, times = escape(flag["level"]), f" ({flag['count']} times)" if flag["count"] > 1 else ""
-    return f'<li class="{level}"><b>{level}</b>{escape(flag["method"])}: {escape(flag["text"])}{times}</li>'
+def _flag(same: Sequence[Mapping[str, Any]]) -> str:
+    """One item for flags of one text, with the methods that raised it."""
+    level, text = escape(same[0]["level"]), escape(same[0]["text"])
+    count = sum(flag["count"] for flag in same)
+    times = f" ({count} times)" if count > len(same) else ""
+    names = escape(", ".join(flag["method"] for flag in same))
+    return f'<li class="{level}"><b>{level}</b>{names}: {text}{times}</li>'
 
 
 def _cell(text: str) -> str:

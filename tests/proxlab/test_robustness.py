@@ -283,3 +283,20 @@ def test_the_bound_is_drawn_where_it_is():
     ends = re.search(r'<polyline class="bound" points="([^"]*)"', chart).group(1).split()
     # (6 - 2 eta) / 2 is 3 at 0: cut at C = 2, eta = 1; and -1 at eta = 4
     assert ends == [f"{frame.px(1):.1f},{frame.py(2):.1f}", f"{frame.px(4):.1f},{frame.py(-1):.1f}"]
+
+
+def test_names_stay_inside_the_chart_and_apart():
+    names = [f"a network with a name {n}" for n in range(9)]
+    frame = Frame((0, 1), (0, 1), ("x", "y"), "crowded", names=names)
+    chart = lines_chart([Line(n, 0, [(0, 0, 0, 0), (1, 0.01, 0, 0)]) for n in names], frame)
+    places = sorted(float(y) for y in re.findall(r'class="name t0" x="[\d.]+" y="([\d.]+)"', chart))
+    assert len(places) == 9 and places[-1] <= 300 and min(np.diff(places)) > 12.9
+    assert frame.right + 8 + 7 * len(names[0]) < 460 < Frame((0, 1), (0, 1), ("x", "y"), "").right + 20
+
+
+def test_a_flag_of_many_methods_is_one_item():
+    from proxlab.pages.tables import flag_list
+
+    flags = [{"method": m, "name": "surrogate", "level": "note", "text": "same", "count": 3} for m in "abc"]
+    page = flag_list({"flags": [*flags, {**flags[0], "text": "other", "count": 1}]})
+    assert page.count("<li") == 2 and "a, b, c: same (9 times)" in page and "a: other</li>" in page
