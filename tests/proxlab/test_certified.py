@@ -7,14 +7,17 @@ import pytest
 import torch
 from skimage import data
 
+from algorithms.state import State
 from imaging.blur import CircularBlur, WindowedBlur
 from imaging.masks import Masked
 from imaging.sampling import Downsample
 from priors import LPN, Denoiser, DenoiserConfig, GradientStep, LPNConfig, Ridge, RidgeConfig
+from priors.claims import Claims
 from proxlab.denoising import Prior
 from proxlab.errors import UsageError
 from proxlab.methods.base import Noise, Task
 from proxlab.methods.certified import METHOD, SETTINGS, family
+from proxlab.methods.drift import Drift
 
 
 def gradient_step(channels=1):
@@ -191,6 +194,40 @@ def test_a_value_that_does_not_belong_to_its_prox_is_reported(psf):
     out = METHOD.run(task_of(operators(psf)["unknown"], net))
     assert out.certificate["verdict"].startswith("no guarantee")
     assert out.warnings[0].startswith("the certificate does not hold: no guarantee")
+
+
+def test_a_run_that_runs_away_ends_as_diverged(psf):
+    """A network that amplifies what the data do not see: its R has no lower bound, its theorem holds."""
+
+    class Loud(torch.nn.Module):
+        claims = Claims(symmetric=True, convexity=1.0, proximal=True)
+
+        def forward(self, x, sigma):
+            return 1.2 * x
+
+        def potential(self, x, sigma):
+            return 0.6 * x.square().flatten(1).sum(1)
+
+    op = Downsample(CircularBlur(psf, (1, 12, 10)), 2)  # blind to three quarters
+    out = METHOD.run(task_of(op, Loud(), num_iter=200))
+    assert out.status == "diverged" and out.num_iter < 40 and out.stop_reason.startswith("the iterates ran")
+    assert float(out.x.abs().max()) < 10
+    assert "as long as the iterates stay bounded" in out.certificate["verdict"]
+
+
+def test_steps_that_grow_end_a_run_before_it_is_far(psf):
+    task = task_of(operators(psf)["circular"], lpn())
+    drift = Drift(task, growing=True)
+    assert [drift(State(task.y, change)) for change in (0.1, 0.01, 0.014, 0.021)] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert drift.ending()[0] == "stopped"
+    assert not Drift(task, growing=False)(State(task.y, 1e9))
+    drift(State(task.y + 9, 0.01))
+    assert drift.ending()[0] == "diverged"
 
 
 def test_progress_is_told_with_the_objective(psf):
