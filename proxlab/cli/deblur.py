@@ -67,7 +67,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how it is done").add_argument
-    add("--method", help=f"{', '.join(METHODS)} [auto]")
+    add("--method", help=f"{', '.join(METHODS)}; `proxlab info` says what each is [auto]")
     add("--prior", help="name of a shipped network, or a .safetensors file [the one that fits the method]")
     add("--lam", type=float, help="weight of the regulariser, larger is smoother [chosen]")
     add("--iter", type=int, dest="num_iter", metavar="N", help="number of iterations [chosen]")

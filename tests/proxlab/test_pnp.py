@@ -21,6 +21,7 @@ from proxlab.denoising import Prior
 from proxlab.errors import ConvergenceError, UsageError
 from proxlab.methods import load_method
 from proxlab.methods.base import BOUNDARIES
+from proxlab.methods.pnp import LAST, WEIGHT
 from proxlab.receipt import file_digest
 from proxlab.request import same_treatment
 
@@ -177,19 +178,21 @@ def test_a_given_level_is_obeyed_and_an_estimate_raised():
     _, y = scene(64, 0.02)
     run = {"method": "pnp", "prior": soften, "return_info": True}
     given = deblur(y, BOX, sigma=0.01, **run)[1]
-    assert given["details"]["levels"][-1] == pytest.approx(0.01)
+    assert given["details"]["levels"][-1] == pytest.approx(LAST * 0.01)
+    assert given["details"]["sigma_used"] == 0.01 and given["details"]["levels"][-2] > 0.01
     assert any("sigma is given as 0.01" in text for text in given["warnings"])
     found = deblur(y, BOX, **run)[1]
-    assert found["sigma"] < found["details"]["levels"][-1] < 1.2 * found["sigma"]
+    assert found["sigma"] < found["details"]["sigma_used"] < 1.2 * found["sigma"]
+    assert found["lam_rule"] == f"{WEIGHT} sigma^2, sigma raised to {found['details']['sigma_used']:.4g}"
     quiet = deblur(scene(64, 0.0)[1], BOX, **run)[1]
-    assert quiet["sigma"] < 1 / 255 and quiet["details"]["levels"][-1] == pytest.approx(1 / 255)
+    assert quiet["sigma"] < 1 / 255 and quiet["details"]["levels"][-1] == pytest.approx(LAST / 255)
 
 
 def test_a_larger_weight_is_smoother_and_the_default_is_said():
     _, y = scene(48, 0.02)
     run = {"method": "pnp", "prior": soften, "sigma": 0.02, "return_info": True}
     plain, info = deblur(y, BOX, **run)
-    assert info["lam"] == pytest.approx(0.25 * 0.02**2) and info["lam_rule"] == "0.25 sigma^2"
+    assert info["lam"] == pytest.approx(WEIGHT * 0.02**2) and info["lam_rule"] == f"{WEIGHT} sigma^2"
     again, given = deblur(y, BOX, lam=info["lam"], **run)
     np.testing.assert_allclose(again, plain, atol=1e-12)
     assert given["lam_rule"] == "given"
@@ -210,7 +213,7 @@ def test_the_same_treatment_of_the_same_picture_is_the_same_picture(noise):
 def test_a_given_weight_is_obeyed_at_an_estimated_level():
     info = deblur(scene(64, 0.02)[1], BOX, method="pnp", prior=soften, lam=1e-3, return_info=True)[1]
     details = info["details"]
-    assert info["lam"] == details["levels"][-1] ** 2 / details["gammas"][-1] == pytest.approx(1e-3)
+    assert info["lam"] == details["sigma_used"] ** 2 / details["gammas"][-1] == pytest.approx(1e-3)
 
 
 def test_each_step_is_reported():
