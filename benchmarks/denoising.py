@@ -246,13 +246,20 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def all_grey(args: argparse.Namespace) -> bool:
+    """Whether no picture has colours; copied to three channels, grey ones make networks look better."""
+    return all(bool((p == p[:, :1]).all()) for p in load_pictures([args.images], color=True).pixels)
+
+
 def main() -> None:
     args = parsed()
     torch.set_num_threads(args.threads)
     found = entries(args.prior, args.precision)
     for channels in (1, 3):
         same = [entry for entry in found if entry.channels == channels]
-        if same:
+        if channels == 3 and same and args.images and all_grey(args):
+            print(f"{args.images} holds grey pictures only: {', '.join(e.name for e in same)} left out.")
+        elif same:
             measure(same, args)
 
 
