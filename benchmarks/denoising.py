@@ -248,7 +248,7 @@ def parsed() -> argparse.Namespace:
 
 def all_grey(args: argparse.Namespace) -> bool:
     """Whether no picture has colours; copied to three channels, grey ones make networks look better."""
-    return all(bool((p == p[:, :1]).all()) for p in load_pictures([args.images], color=True).pixels)
+    return all(bool((p == p[:1]).all()) for p in load_pictures([args.images], color=True).pixels)
 
 
 def main() -> None:
