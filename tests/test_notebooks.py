@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FIGURES = {"01_deblur_a_photograph": 6, "02_what_is_in_a_prior": 2}
+FIGURES = {"01_deblur_a_photograph": 6, "02_what_is_in_a_prior": 2, "04_stabilise_a_network": 2}
 
 
 def read(path):
@@ -90,6 +90,25 @@ def test_what_is_in_a_prior():
     assert re.search(r"all \d+ checks of priors.testing hold", text)
     curve = re.search(r"tiny lpn, noise: (.*)", text).group(1).split()
     assert [float(v) for v in curve] == sorted(float(v) for v in curve)
+
+
+@pytest.mark.slow
+def test_stabilise_a_network():
+    (path,) = [path for path in NOTEBOOKS if path.stem == "04_stabilise_a_network"]
+    done = run(path)
+    text = printed(done)
+    assert figures(done) == FIGURES[path.stem]
+    found = {
+        name: [float(v) for v in re.search(rf"{name} +0: (\S+) dB +0\.01: (\S+) dB", text).groups()]
+        for name in ("blurred", "nn", "stnn", "tikhonov")
+    }
+    assert found["nn"][0] > found["stnn"][0] > found["blurred"][0] + 0.5
+    assert found["nn"][1] < found["nn"][0] - 1.5 and found["stnn"][1] > found["nn"][1] + 0.5
+    gains = dict(re.findall(r"(nn|stnn|blurred) +eta .* noise gain +(\S+)", text))
+    assert float(gains["stnn"]) < float(gains["blurred"]) + 0.5 < float(gains["nn"])
+    for bound, measured in re.findall(r"L = (\d): measured (\S+), proven", text):
+        assert float(measured) <= float(bound)
+    assert "refused: " in text and "Tikhonov, weight 0.0001" in text
 
 
 @pytest.mark.slow
