@@ -4,9 +4,9 @@
 
 One grey picture (scikit-image's astronaut), circular blur, level 7.65 of 255, told; the same process, the
 same 8 pairs of level and step, the very same denoiser in float32, wrapped by a clock. Contenders take turns;
-medians of processor time, others may compute beside it, after a small run to warm up. Ours is timed twice: the
-solver alone, as deepinv's is, and through `proxlab.deblur`, where reading the request, comparing the level
-with an estimate, the residual and the record count as ours. Every contender builds its operator in its time.
+medians of processor time, others may compute beside it, after a small run to warm up. Ours is timed twice:
+the solver alone, as deepinv's is, and through `proxlab.deblur`, where reading the request, comparing the
+level with an estimate, the residual and the record count. Every contender builds its operator in its time.
 """
 
 from __future__ import annotations
