@@ -107,11 +107,9 @@ class Certified:
             x = picture.to(task.y.device, task.y.dtype)
         status, reason = finish(run)
         if status == "max_iter":
-            spent = "the given" if task.num_iter else "the budget of"
-            status, reason = (
-                "stopped",
-                f"{spent} {budget} steps were done",
-            )
+            status, reason = "stopped", f"the budget of {budget} steps was spent"
+            if task.num_iter:
+                reason = f"the given {budget} steps were done"
         elif status == "converged":
             reason = f"x changed by less than {tol:g} of itself"
         elif status == "stopped":
