@@ -9,7 +9,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FIGURES = {"01_deblur_a_photograph": 6, "02_what_is_in_a_prior": 2, "04_stabilise_a_network": 2}
+FIGURES = {
+    "01_deblur_a_photograph": 6,
+    "02_what_is_in_a_prior": 2,
+    "03_plug_and_play_with_a_certificate": 3,
+    "04_stabilise_a_network": 2,
+}
 
 
 def read(path):
@@ -90,6 +95,25 @@ def test_what_is_in_a_prior():
     assert re.search(r"all \d+ checks of priors.testing hold", text)
     curve = re.search(r"tiny lpn, noise: (.*)", text).group(1).split()
     assert [float(v) for v in curve] == sorted(float(v) for v in curve)
+
+
+@pytest.mark.slow
+def test_plug_and_play_with_a_certificate():
+    (path,) = [path for path in NOTEBOOKS if path.stem == "03_plug_and_play_with_a_certificate"]
+    done = run(path)
+    text = printed(done)
+    assert figures(done) == FIGURES[path.stem]
+    blurred = float(re.search(r"psf 31 x 31, ([\d.]+) dB", text).group(1))
+    found = re.findall(r"^(tv|pnp|red|certified|certified, lpn) +([\d.]+) dB, +\d+ steps", text, re.MULTILINE)
+    assert len(found) == 5 and min(float(value) for _, value in found) > blurred + 5
+    rises = dict(re.findall(r"^(certified.*?) +objective .* largest rise (\S+)", text, re.MULTILINE))
+    assert len(rises) == 2 and max(map(float, rises.values())) < 1e-6
+    verdicts = dict(re.findall(r"^--- (.*)\n +(.*)", text, re.MULTILINE))
+    assert all(verdicts[name].startswith("proven (") for name in ("certified", "certified, lpn"))
+    assert all(verdicts[name].startswith("nothing is proven") for name in ("pnp", "red"))
+    kept, lost = text.split("step 0.99 / L: clean")[1].split("step 2.5 / L: not clean")
+    assert "violated" not in kept and "no guarantee: it is not true that the step is below 1 / L (2.5" in lost
+    assert "violated  the objective never rises" in lost
 
 
 @pytest.mark.slow
