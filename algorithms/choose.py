@@ -160,7 +160,7 @@ def noise_reached(y: Tensor, variance: Tensor | float, *, valid: Tensor | None) 
     count = int(seen.sum())
 
     def reached(state: State) -> bool:
-        misfit = (state.memory[0] - y).square() / variance
+        misfit = (state.memory[0].detach() - y.detach()).square() / variance
         return float(torch.where(seen, misfit, 0).sum()) <= count
 
     return reached
