@@ -90,8 +90,8 @@ def tradeoff_chart(
     ]
     for style, (name, (x, y)) in enumerate(points.items()):
         parts.append(_mark(frame.px(x), frame.py(y), style, f"{name}: eta {x:.3g}, constant {y:.3g}"))
-    ends = [(name, style, frame.py(y)) for style, (name, (_, y)) in enumerate(points.items())]
-    return _svg([*parts, *_labels(ends, frame)], frame)
+    named = [(name, style, frame.py(y)) for style, (name, (_, y)) in enumerate(points.items())]
+    return _svg([*parts, *_labels(named, frame)], frame)
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
