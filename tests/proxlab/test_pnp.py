@@ -287,7 +287,7 @@ def test_auto_takes_total_variation_without_a_denoiser(nothing_ships):
 def test_auto_takes_plug_and_play_when_its_residual_is_that_of_the_noise():
     _, y = scene(48, 0.02)
     x, info = deblur(y, BOX, sigma=0.02, prior=shrink, return_info=True)
-    assert info["method"] == "pnp" and info["details"]["auto"].startswith("pnp: it did best")
+    assert info["method"] == "pnp" and info["details"]["auto"].startswith("pnp: it does better than tv")
     np.testing.assert_array_equal(x, deblur(y, BOX, sigma=0.02, prior=shrink, method="pnp"))
     with pytest.raises(UsageError, match=r"lam=0.001 with method 'auto' .* takes no prior: leave lam or"):
         deblur(y, BOX, sigma=0.02, prior=shrink, lam=1e-3)
