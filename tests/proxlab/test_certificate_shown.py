@@ -47,7 +47,9 @@ def test_receipt_and_verbose_tell_the_same(folder, capsys):
 @pytest.mark.parametrize(
     ("method", "verdict", "condition"),
     [
-        ("tikhonov", "the unique minimiser of a strictly convex quadratic", "proven    x solves the normal"),
+        ("tikhonov", "the unique minimiser of a strictly convex quadratic", "observed  x solves the normal"),
+        ("pnp", "nothing is proven. Observed:", "observed  the last relative change of x"),
+        ("red", "nothing is proven. Observed:", "observed  the last relative change of x"),
         (
             "tv",
             "a minimiser of a convex objective, to the stated bound",
@@ -60,3 +62,14 @@ def test_every_method_has_one(folder, capsys, method, verdict, condition):
     assert main([*SHARP, "--method", method, "--verbose"]) == 0
     told = capsys.readouterr().err
     assert f"certified {verdict}" in told and condition in told
+    assert json.loads(Path("a_deblurred.json").read_text())["info"]["certificate"]["verdict"].startswith(
+        verdict
+    )
+
+
+def test_a_closed_form_is_proven_and_a_solver_checked(grey):
+    for boundary, kind in (("circular", "proven"), ("unknown", "observed")):
+        _, info = deblur(
+            grey, np.ones((3, 3)), sigma=0.02, method="tikhonov", boundary=boundary, return_info=True
+        )
+        assert [c["kind"] for c in info["certificate"]["conditions"]] == [kind]
