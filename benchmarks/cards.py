@@ -164,7 +164,8 @@ def figures(path: Path, made: Mapping[str, Any], network: Any, results: Path) ->
     texts += unrolled.standing(weights, results) if made["recipe"]["kind"] == "unrolled" else []
     texts += speed_text(results / "denoising_speed.json", name, weights)
     metrics = ", ".join(f"{k.replace('_', ' at ')}: {v:.2f} dB" for k, v in made["metrics"].items())
-    texts.append(f"On the crops it was validated on: {metrics}.")
+    against = "" if made["recipe"].get("target", "truth") == "truth" else ", against its target"
+    texts.append(f"On the crops it was validated on{against}: {metrics}.")
     texts += half_text(made)
     claims = claims_of(network)
     if claims.convexity:

@@ -163,6 +163,7 @@ def test_the_command_makes_the_same_network_for_one_psf(cards, tmp_path, monkeyp
     assert np.allclose(recipe.psf, wanted["recipe"]["psf"], rtol=1e-12)
     same = {**wanted["recipe"], "psf": recipe.psf, "noise": tuple(wanted["recipe"]["noise"])}
     assert asdict(recipe) == same and asdict(plan) == wanted["plan"]
+    assert "validated on, against its target: psnr at 0.025: 25.50 dB" in cards.card(path, tmp_path)
 
 
 def test_unknown_pictures_are_refused(cards, tmp_path):
