@@ -20,6 +20,11 @@ from imaging.operator import Factored, column, factored
 Schedule = tuple[tuple[float, float], ...]  # (level for the denoiser, gamma of the data step), a pair a step
 Apply = Callable[[Tensor], Tensor]
 Denoise = Callable[[Tensor, float], Tensor]
+# The eight ways to lay a picture: which directions are mirrored, and whether rows then become columns.
+TURNS: tuple[tuple[tuple[int, ...], bool], ...] = (
+    ((), False), ((3,), False), ((3,), True), ((2, 3), True),
+    ((2, 3), False), ((2,), False), ((2,), True), ((), True),
+)  # fmt: skip
 
 
 def geometric(noise: float, *, start: float, n: int, weight: float) -> Schedule:
@@ -70,13 +75,14 @@ def in_turn(denoise: Denoise, schedule: Schedule) -> Denoise:
     >>> [turned(torch.zeros(1, 1, 1, 2), sigma).flatten().tolist() for sigma in (0.4, 0.2)]
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    turns = {sigma: divmod(k % 8, 2) for k, (sigma, _) in reversed(list(enumerate(schedule)))}
+    turns = {sigma: TURNS[k % 8] for k, (sigma, _) in reversed(list(enumerate(schedule)))}
 
     def denoised(x: Tensor, sigma: float) -> Tensor:
-        quarters, mirrored = turns.get(sigma, (0, 0))
-        z = torch.rot90(x, quarters, (2, 3))
-        z = denoise(z.flip(3) if mirrored else z.contiguous(), sigma)
-        return torch.rot90(z.flip(3) if mirrored else z, -quarters, (2, 3)).contiguous()
+        mirrors, across = turns.get(sigma, TURNS[0])
+        z = x.flip(mirrors) if mirrors else x
+        z = denoise(z.transpose(2, 3).contiguous() if across else z, sigma)
+        z = z.transpose(2, 3).contiguous() if across else z
+        return z.flip(mirrors) if mirrors else z
 
     return denoised
 

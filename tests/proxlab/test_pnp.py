@@ -213,7 +213,7 @@ def test_the_same_treatment_of_the_same_picture_is_the_same_picture(noise):
 def test_a_given_weight_is_obeyed_at_an_estimated_level():
     info = deblur(scene(64, 0.02)[1], BOX, method="pnp", prior=soften, lam=1e-3, return_info=True)[1]
     details = info["details"]
-    assert info["lam"] == details["sigma_used"] ** 2 / details["gammas"][-1] == pytest.approx(1e-3)
+    assert info["lam"] == pytest.approx(1e-3) == details["sigma_used"] ** 2 / details["gammas"][-1]
 
 
 def test_each_step_is_reported():
