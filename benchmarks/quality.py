@@ -39,6 +39,7 @@ from proxlab.receipt import file_digest
 
 OURS = ("wiener", "tikhonov", "richardson-lucy", "tv", "pnp", "red", "certified", "unrolled", "auto")
 SOURCES = ("imaging", "algorithms", "priors", "priors/networks", "proxlab", "proxlab/methods")
+LIMIT = 12
 Records = list[dict[str, Any]]
 
 
@@ -221,12 +222,13 @@ def report(study: Study, rows: dict[str, Records], text: str, args: argparse.Nam
     whole = f"{title}\n\n{text}\n\nMethods are told the {told}. {foot(rows)}\n"
     print("\n" + whole)
     suffix = "_given" * args.given + "_rotating" * study.rotating
+    suffix += "" if study.limit == LIMIT else f"_{study.limit}"
     write_text(args.out / f"quality_{study.name}{suffix}.md", whole)
 
 
 def is_published(study: Study, given: bool) -> bool:
     """Whether the cases are those of the published figures."""
-    same = study.name == "bsd68_circular" and study.limit == 12 and study.levels == LEVELS
+    same = study.name == "bsd68_circular" and study.limit == LIMIT and study.levels == LEVELS
     return same and given and not study.rotating and list(kernels(study.kernels)) == LEVIN
 
 
@@ -239,7 +241,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
     add("--images", type=Path, metavar="DIR", help="folder of pictures [scikit-image's own]")
     add("--like", type=Path, metavar="DIR", help="colour pictures of --images with the content of these")
     add("--kernels", type=Path, metavar="DIR", help="folder of .npy kernels [camera shakes made here]")
-    add("--limit", type=int, default=12, help="number of pictures [12]")
+    add("--limit", type=int, default=LIMIT, help="number of pictures [12]")
     add("--levels", type=float, nargs="+", default=LEVELS, help="noise, of 255")
     add("--keep", action="store_true", help="accept rows computed by other code")
     add("--threads", type=int, default=2)
