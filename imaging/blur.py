@@ -108,7 +108,8 @@ class WindowedBlur(LinearOperator):
 
     x lives on a field of good FFT size, at least data + psf - 1 in each direction, so that no pixel of the
     window sees the field wrap around; window(x) is the part the sensor looked at. data_size = (C, h, w), psf
-    (1|B, 1|C, ., .).
+    (1|B, 1|C, ., .). place = (field, start) is another field with the window begun at start on it, such as a
+    part of a larger one; ValueError where the window would then see around the field's end.
 
     >>> op = WindowedBlur(torch.ones(1, 1, 5, 5) / 25, (1, 12, 9))
     >>> op.img_size, op.window(op.embed(torch.rand(1, 1, 12, 9))).shape
@@ -119,9 +120,19 @@ class WindowedBlur(LinearOperator):
     bound: float
     start: tuple[int, int]  # where the window begins on the field
 
-    def __init__(self, psf: Tensor, data_size: Shape, *, origin: Origin | None = None) -> None:
+    def __init__(
+        self,
+        psf: Tensor,
+        data_size: Shape,
+        *,
+        origin: Origin | None = None,
+        place: tuple[Origin, Origin] | None = None,
+    ) -> None:
         channels, h, w = checked_size(data_size)
-        field, start = field_of(checked_psf(psf, channels), (h, w), origin)
+        checked_psf(psf, channels)
+        field, start = field_of(psf, (h, w), origin) if place is None else place
+        if place is not None:
+            _check_place(psf, (h, w), origin, place)
         otf = otf_of(psf, field, origin)
         parts = {
             "spectrum": torch.view_as_real(otf),
@@ -266,6 +277,18 @@ def field_of(psf: Tensor, size: tuple[int, int], origin: Origin | None) -> tuple
         field.append(good_size(length + n - 1))
         start.append(n - 1 - o + (field[-1] - length - n + 1) // 2)
     return (field[0], field[1]), (start[0], start[1])
+
+
+def _check_place(
+    psf: Tensor, size: tuple[int, int], origin: Origin | None, place: tuple[Origin, Origin]
+) -> None:
+    for length, n, o, field, start in zip(size, psf.shape[-2:], centre_of(psf, origin), *place, strict=True):
+        if start < n - 1 - o or start + length + o > field:
+            message = (
+                f"a window of {length} from {start} on a field of {field} sees around its end through a psf "
+                f"of {n}: begin at {n - 1 - o} or later and leave {o} behind it."
+            )
+            raise ValueError(message)
 
 
 def margins(field: Shape, data: Shape, start: Origin) -> tuple[int, int, int, int]:

@@ -30,7 +30,8 @@ def checked_mask(mask: Tensor, size: Shape) -> Tensor:
 class Masked(LinearOperator):
     """y = op x where mask is 1, 0 elsewhere; what the data hold at masked pixels, NaN included, is ignored.
 
-    mask (1|B, 1|C, h, w), boolean or 0 and 1, has the shape of op's data.
+    mask (1|B, 1|C, h, w), boolean or 0 and 1, has the shape of op's data. filled says that the data hold
+    something plausible where they are masked, which is then what a picture starts from.
 
     >>> mask = torch.tensor([[[[True, False]]]])
     >>> Masked(Identity((1, 1, 2)), mask).A(torch.ones(1, 1, 1, 2))
@@ -39,12 +40,11 @@ class Masked(LinearOperator):
 
     op: LinearOperator
     hidden: Tensor
+    filled: bool
 
-    def __init__(self, op: LinearOperator, mask: Tensor) -> None:
-        hidden = ~checked_mask(mask, op.data_size)
-        super().__init__(
-            op.img_size, op.data_size, {"op": op, "hidden": hidden, "batch": max(op.batch, len(mask))}
-        )
+    def __init__(self, op: LinearOperator, mask: Tensor, *, filled: bool = False) -> None:
+        parts = {"op": op, "hidden": ~checked_mask(mask, op.data_size), "filled": filled}
+        super().__init__(op.img_size, op.data_size, {**parts, "batch": max(op.batch, len(mask))})
 
     @property
     def valid(self) -> Tensor:
@@ -79,7 +79,7 @@ class Masked(LinearOperator):
 
     def embed(self, y: Tensor) -> Tensor:
         """The data with holes filled smoothly from around them, then op's way to its domain."""
-        return self.op.embed(fill(self._hide(y), self.valid))
+        return self.op.embed(y if self.filled else fill(self._hide(y), self.valid))
 
     def window(self, x: Tensor) -> Tensor:
         """op's window: masked pixels are part of the result."""

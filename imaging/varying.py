@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad as pad_tensor
 
 from imaging.blur import checked_psf, field_of, margins, schur
-from imaging.fft import Origin, centre_of, good_size, irfft2, otf_of, rfft2
+from imaging.fft import Origin, centre_of, good_size, irfft2, otf_of, power_of, rfft2
 from imaging.operator import Linear, LinearOperator, Shape, checked_size
 
 Pair = tuple[int, int]
@@ -61,7 +61,7 @@ class VaryingBlur(LinearOperator):
         parts = {
             "spectrum": torch.view_as_real(otf),
             "weights": weights,
-            "power": otf_of(kernels, field, origin).abs().square().mean(0, keepdim=True),
+            "power": _mean_power(kernels, field, origin),
             "tiling": tiling,
             "start": start,
             "bound": schur(size.sum((-2, -1)).max(), columns.max(), psfs.dtype),
@@ -110,6 +110,14 @@ class VaryingBlur(LinearOperator):
         share = self.data_size[1] * self.data_size[2] / (self.img_size[1] * self.img_size[2])
         diagonal = 1 + gamma * share * self.power
         return lambda r: irfft2(rfft2(r).div_(diagonal), (r.shape[-2], r.shape[-1]))
+
+
+def _mean_power(kernels: Tensor, field: Pair, origin: Origin | None) -> Tensor:
+    """The mean |otf|^2 on the field, (1, 1|C, H, W // 2 + 1), one psf at a time: the grid may be large."""
+    total: Tensor | float = 0.0
+    for kernel in kernels.split(1):
+        total = total + power_of(otf_of(kernel, field, origin))
+    return total / len(kernels)
 
 
 def _tiles(psfs: Tensor, data: Pair, field: Pair, places: tuple[Pair, Pair]) -> tuple[Tiling, Tensor]:
