@@ -2,6 +2,7 @@
 
 import logging
 import struct
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -51,34 +52,50 @@ def decode(data: bytes) -> tuple[Picture, int]:
             raise PictureError(message)
         alpha = samples in (2, 4)
         tags = page.tags
-        metadata = Metadata(
-            exif=read_exif(data),
-            icc=_bytes(tags, _ICC),
-            xmp=_bytes(tags, _XMP),
-            resolution=_resolution(tags),
-            coding=TiffCoding(
-                int(page.compression),
-                int(page.predictor),
-                tif.byteorder,
-                alpha and 1 in tuple(page.extrasamples),
-            ),
-            extra=tuple(
-                (str(code), _raw(tif, tags[code])) for code in _KEPT if code in tags and _worth(tags[code])
-            ),
-        )
+        metadata = replace(described(tif), exif=read_exif(data))
         orientation = int(tags.valueof(ORIENTATION, default=1))
     return Picture(pixels, "tiff", alpha=alpha, pages=pages, metadata=metadata), orientation
+
+
+def described(tif: "tifffile.TiffFile") -> Metadata:
+    """What the first page says beside its pixels, Exif excepted."""
+    page = tif.pages.first
+    tags = page.tags
+    return Metadata(
+        icc=_bytes(tags, _ICC),
+        xmp=_bytes(tags, _XMP),
+        resolution=_resolution(tags),
+        coding=TiffCoding(
+            int(page.compression),
+            int(page.predictor),
+            tif.byteorder,
+            page.samplesperpixel in (2, 4) and 1 in tuple(page.extrasamples),
+        ),
+        extra=tuple(
+            (str(code), _raw(tif, tags[code])) for code in _KEPT if code in tags and _worth(tags[code])
+        ),
+    )
 
 
 def encode(picture: Picture) -> bytes:
     """Return the file's bytes; input of a lossy compression comes back with the lossless deflate."""
     import tifffile
 
-    metadata, pixels = picture.metadata, picture.pixels
+    options = options_of(picture.metadata, picture.channels, picture.pixels.dtype)
+    pixels, order = picture.pixels, options["byteorder"]
+    stream = BytesIO()
+    ordered = pixels.astype(pixels.dtype.newbyteorder(order), copy=False)
+    if picture.metadata.exif is None:
+        tifffile.imwrite(stream, ordered, **options)
+        return stream.getvalue()
+    return append_exif(stream, ordered, options, picture.metadata.exif)
+
+
+def options_of(metadata: Metadata, channels: int, dtype: np.dtype) -> dict[str, Any]:
+    """How tifffile is to write pixels of so many channels with this metadata, Exif excepted."""
     coding = (
         metadata.coding if isinstance(metadata.coding, TiffCoding) else TiffCoding(_DEFLATE, 2, "<", False)
     )
-    channels = picture.channels
     per_unit = metadata.resolution
     if per_unit is not None and per_unit.unit == "metre":
         per_unit = Resolution(*(per_unit.per("inch") or (0.0, 0.0)), "inch")
@@ -86,10 +103,10 @@ def encode(picture: Picture) -> bytes:
     options: dict[str, Any] = {
         "photometric": "rgb" if channels >= 3 else "minisblack",
         "planarconfig": "contig" if channels > 1 else None,
-        "extrasamples": [1 if coding.premultiplied else 2] if picture.alpha else None,
+        "extrasamples": [1 if coding.premultiplied else 2] if channels in (2, 4) else None,
         "compression": None if compression == _NONE else compression,
-        "predictor": _predictor(coding, compression, pixels.dtype),
-        "byteorder": coding.byteorder,
+        "predictor": _predictor(coding, compression, dtype),
+        "byteorder": ">" if coding.byteorder == ">" else "<",
         "metadata": None,
         "software": False,
         "extratags": [_extratag(int(code), value) for code, value in metadata.extra],
@@ -99,12 +116,7 @@ def encode(picture: Picture) -> bytes:
     for code, dtype, content in ((_XMP, 1, metadata.xmp), (_ICC, 7, metadata.icc)):
         if content is not None:
             options["extratags"].append((code, dtype, len(content), content, True))
-    stream = BytesIO()
-    ordered = pixels.astype(pixels.dtype.newbyteorder(">" if coding.byteorder == ">" else "<"), copy=False)
-    if metadata.exif is None:
-        tifffile.imwrite(stream, ordered, **options)
-        return stream.getvalue()
-    return append_exif(stream, ordered, options, metadata.exif)
+    return options
 
 
 def _quiet() -> None:
