@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 CONTENT = 0.5  # more than this share of one plane at one end is a white page or a black sky, not clipping
+Content = np.ndarray  # (2, C) of bool: an end of the range, white first, is one plane's own
+
 MANY = 1e-3  # scattered clipped pixels are worth a word above this share
 
 
@@ -21,6 +24,45 @@ class Clipped(NamedTuple):
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Counts in planes of `size` pixels: how many are at each end of the range, and how many in squares of
+    them; (2, C), white first. Those of a picture's parts add up.
+    """
+
+    size: int
+    at_end: np.ndarray
+    solid: np.ndarray
+
+    @property
+    def content(self) -> Content:
+        """Where an end of the range is the picture's content; (2, C)."""
+        return self.at_end / self.size > CONTENT
+
+    def texts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Warnings and notes about the whole picture."""
+        warnings: list[str] = []
+        notes: list[str] = []
+        total, content = self.size * self.at_end.shape[1], self.content
+        for name, at_end, solid, own in zip(
+            ("white", "black"), self.at_end, self.solid, content, strict=True
+        ):
+            masked = int(solid[~own].sum())
+            if masked:
+                share = _percent(masked, total)
+                warnings.append(f"{masked} pixels are clipped at {name} ({share}) and are masked.")
+            whole, left = int(at_end[own].sum()), int((at_end - solid)[~own].sum())
+            if whole:
+                notes.append(
+                    f"{whole} pixels are exactly {name} ({_percent(whole, total)}): taken as the "
+                    "picture's content, not masked; give mask= if they are clipped."
+                )
+            if left > MANY * total:
+                share = _percent(left, total)
+                notes.append(f"{left} scattered pixels are at {name} ({share}): used as they are.")
+        return tuple(warnings), tuple(notes)
+
+
 def find_clipped(planes: np.ndarray, low: float, high: float) -> Clipped:
     """Find saturation in stored integer planes (C, H, W) whose range is [low, high].
 
@@ -33,38 +75,34 @@ def find_clipped(planes: np.ndarray, low: float, high: float) -> Clipped:
     >>> find_clipped(picture, 0, 255).warnings
     ('6 pixels are clipped at white (16.7 %) and are masked.',)
     """
+    tally = tally_of(planes, low, high)
+    invalid = solid_at_ends(planes, low, high, tally.content)
+    return Clipped(~invalid if invalid.any() else None, *tally.texts())
+
+
+def tally_of(planes: np.ndarray, low: float, high: float, *, rows: slice = slice(None)) -> Tally:
+    """The counts of some rows of planes (C, H, W); the rows around them say what is a square."""
+    at_end, solid = [], []
+    for end in (high, low):
+        at = planes == end
+        at_end.append(at[:, rows].sum((1, 2)))
+        solid.append(_squares(at)[:, rows].sum((1, 2)) if at_end[-1].any() else at_end[-1])
+    size = planes[0, rows].size
+    return Tally(size, np.array(at_end, np.int64), np.array(solid, np.int64))
+
+
+def solid_at_ends(planes: np.ndarray, low: float, high: float, content: Content) -> np.ndarray:
+    """Where planes (C, H, W) are clipped: squares at an end of the range that is not their content."""
     invalid = np.zeros(planes.shape, bool)
-    warnings: list[str] = []
-    notes: list[str] = []
-    for end, name in ((high, "white"), (low, "black")):
+    for end, own in zip((high, low), content, strict=True):
         at_end = planes == end
-        if not at_end.any():
-            continue
-        content = at_end.mean(axis=(1, 2), keepdims=True) > CONTENT
-        solid = _squares(at_end) & ~content
-        if solid.any():
-            warnings.append(f"{solid.sum()} pixels are clipped at {name} ({_percent(solid)}) and are masked.")
-        notes += _notes(name, at_end, solid, content)
-        invalid |= solid
-    return Clipped(~invalid if invalid.any() else None, tuple(warnings), tuple(notes))
+        if at_end.any():
+            invalid |= _squares(at_end) & ~own[:, None, None]
+    return invalid
 
 
-def _notes(name: str, at_end: np.ndarray, solid: np.ndarray, content: np.ndarray) -> list[str]:
-    notes = []
-    if content.any():
-        whole = at_end & content
-        notes.append(
-            f"{whole.sum()} pixels are exactly {name} ({_percent(whole)}): taken as the picture's content, "
-            "not masked; give mask= if they are clipped."
-        )
-    left = at_end & ~solid & ~content
-    if left.mean() > MANY:
-        notes.append(f"{left.sum()} scattered pixels are at {name} ({_percent(left)}): used as they are.")
-    return notes
-
-
-def _percent(where: np.ndarray) -> str:
-    return f"{100 * where.mean():.3g} %"
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.3g} %"
 
 
 def _squares(at: np.ndarray) -> np.ndarray:

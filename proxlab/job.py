@@ -148,7 +148,7 @@ def digest(array: NDArray[Any]) -> str:
     True
     """
     sha = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    sha.update(np.ascontiguousarray(array).tobytes())
+    sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
 
 

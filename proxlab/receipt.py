@@ -16,7 +16,11 @@ SCHEMA = "proxlab receipt 1"
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 22):
+            sha.update(part)
+    return sha.hexdigest()
 
 
 def psf_file(text: str) -> Path | None:
