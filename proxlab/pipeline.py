@@ -16,10 +16,11 @@ from proxlab.data import Data, read_data
 from proxlab.errors import ConvergenceError, MemoryLimitError, UsageError
 from proxlab.job import Job, digest
 from proxlab.level import find_level
-from proxlab.memory import check_limit, in_words, peak, resident
+from proxlab.memory import check_limit, in_words, peak
 from proxlab.methods.base import Method, Task
 from proxlab.model import build_operator, choose_device, device_text, operator_text
-from proxlab.networks import find_prior, network_memory, place
+from proxlab.networks import find_prior, place
+from proxlab.plan import extent_of, whole_memory
 from proxlab.progress import Callback, reporter
 from proxlab.request import Request
 
@@ -48,6 +49,10 @@ class Prepared:
     started: float
     prior: Prior | None = None
 
+    def run(self, callback: Callback | None) -> tuple[NDArray[Any], Job]:
+        """Do the work; see `run`."""
+        return run(self, callback)
+
 
 def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     """Check and choose everything; nothing here takes longer than a few FFTs."""
@@ -73,14 +78,14 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     blur = read_blur(psf, Scene(data.planes, request.scale, request.seed), origin=request.origin)
     method, data = _choose(request, data, blur, given="mask" in hashes)
     device = choose_device(request.device)
+    prior = find_prior(request.prior, method, data.planes.shape[0])
+    extent = extent_of(request, blur, data.layout.planes, image.itemsize, data.planes.itemsize)
+    needed = whole_memory(method, prior, extent, device=device.type)
+    check_limit(needed, request.max_memory)
     y = torch.from_numpy(data.planes)[None]
+    place(prior, device, y.dtype)
     op = build_operator(request, blur, data)
     level = find_level(request, data, blur)
-    prior = find_prior(request.prior, method, op.img_size[0])
-    place(prior, device, y.dtype)
-    needed = (method.memory(op.img_size) + network_memory(prior, method, op.img_size)) * y.element_size() // 4
-    needed += resident() if device.type == "cpu" else 0
-    check_limit(needed, request.max_memory)
     job = Job(
         request=request,
         method=method.name,

@@ -1,0 +1,171 @@
+"""What a run will take, before it starts: memory from the sizes, time from two short trials."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from proxlab.memory import resident
+
+if TYPE_CHECKING:
+    from proxlab.blurs import Blur
+    from proxlab.methods.base import Method
+    from proxlab.request import Request
+
+Shape = tuple[int, int, int]
+
+# In planes of float32 in the size of the picture, held pixels included, as benchmarks/memory.py found them.
+LEVEL = (15.2, 3.75)  # estimating the noise: for one channel at a time, and for each channel
+STORED = 4.0  # storing the result, for each channel
+BESIDE_NETWORK = 0.5  # of a method's own memory that is held while its network works
+GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel
+LATER = 60_000_000  # libraries that come with the first network and the first linear algebra
+
+# FFTs of the whole field, and evaluations of the network, in a run that is left to itself; a step of those
+# that take num_iter is the second pair. Everything else about takes as long as the FFTs again.
+WORK = {
+    "identity": ((2, 0), (0, 0)),
+    "wiener": ((90, 0), (0, 0)),
+    "tikhonov": ((90, 0), (0, 0)),
+    "tv": ((500, 0), (4, 0)),
+    "richardson-lucy": ((160, 0), (4, 0)),
+    "pnp": ((160, 8), (20, 1)),
+    "red": ((400, 20), (20, 1)),
+    "certified": ((600, 70), (10, 1)),
+    "auto": ((160, 8), (20, 1)),
+    "unrolled": ((100, 6), (0, 0)),
+    "stnn": ((20, 1), (0, 0)),
+}
+OTHERS = 2.0  # time of a run in units of its FFTs
+BACKWARD = 3.0  # a gradient-step network goes forward and back
+
+
+class Extent(NamedTuple):
+    """The sizes that decide: the picture (C, H, W), the field its method works on, bytes of a stored and of a
+    working number, and whether there is a grid of psfs.
+    """
+
+    planes: Shape
+    field: Shape
+    stored: int
+    working: int
+    varying: bool
+
+
+def extent_of(request: Request, blur: Blur, planes: Shape, stored: int, working: int) -> Extent:
+    """The sizes of a request for a picture (C, H, W), without building anything."""
+    from imaging.fft import good_size
+
+    channels, height, width = planes
+    rows, columns = height * request.scale, width * request.scale
+    if request.boundary != "circular":
+        rows, columns = (good_size(n + k - 1) for n, k in zip((rows, columns), blur.size, strict=True))
+    return Extent(planes, (channels, rows, columns), stored, working, blur.varying)
+
+
+def working_memory(method: Method, prior: Any, field: Shape, working: int) -> int:
+    """Bytes a method holds at its peak, its operator and its network's feature maps included."""
+    from proxlab.networks import network_memory
+
+    alone = method.memory(field)
+    network = network_memory(prior, method, field)
+    most = max(alone, int(BESIDE_NETWORK * alone) + network) if network else alone
+    return most * working // 4
+
+
+def needed_memory(method: Method, prior: Any, extent: Extent) -> int:
+    """Bytes above what the process holds before it has the picture, at the worst moment of the run."""
+    channels, height, width = extent.planes
+    plane = 4 * height * width
+    level = plane * (LEVEL[0] + LEVEL[1] * channels)
+    store = plane * STORED * channels
+    run = working_memory(method, prior, extent.field, extent.working)
+    if extent.varying:
+        run += int(plane * (GRID[0] + GRID[1] * channels) * extent.working / 4)
+    return int(max(level, store, run))
+
+
+def whole_memory(method: Method, prior: Any, extent: Extent, *, device: str) -> int:
+    """Peak bytes of this process, or of the card, for a picture that is in memory already."""
+    needed = needed_memory(method, prior, extent)
+    if device != "cpu":
+        return working_memory(method, prior, extent.field, extent.working)
+    channels, height, width = extent.planes
+    held = channels * height * width * (extent.stored + extent.working)
+    return resident() + max(needed - held, 0) + LATER
+
+
+def tiled_memory(method: Method, prior: Any, extent: Extent, side: int) -> int:
+    """Bytes above what the process holds, for tiles of that side: a tile or the sample, and rows around."""
+    channels, height, width = extent.planes
+    rows = 3 * min(side, height) * width * channels * extent.stored  # read, solved, laid out
+    sample = _part(extent, 1024)
+    return rows + max(needed_memory(method, prior, part) for part in (_part(extent, side), sample))
+
+
+def _part(extent: Extent, side: int) -> Extent:
+    channels, height, width = extent.planes
+    small = (channels, min(side, height), min(side, width))
+    field = (channels, min(side, extent.field[1]), min(side, extent.field[2]))
+    return extent._replace(planes=small, field=field)
+
+
+class Speed(NamedTuple):
+    """Seconds a pixel of one FFT, and of one evaluation of the network."""
+
+    fft: float
+    network: float
+
+
+def measured_speed(prior: Any, channels: int) -> Speed:
+    """Time a 512x512 FFT and a network on 96x96 pixels, the better of two each."""
+    import torch
+
+    picture = torch.rand(1, 1, 512, 512)
+    fft = _least(lambda: torch.fft.irfft2(torch.fft.rfft2(picture))) / 2 / picture.numel()
+    if prior is None:
+        return Speed(fft, 0.0)
+    from proxlab.denoising import by_channels, feature_maps
+
+    weight = next(iter(getattr(prior.network, "parameters", lambda: ())()), None)
+    part = torch.rand(1, channels, 96, 96)
+    part = part if weight is None else part.to(weight)
+    if getattr(prior.network, "kind", None) == "unrolled":  # takes an operator: by its feature maps
+        return Speed(fft, fft * feature_maps(prior.network))
+    with torch.no_grad():
+        network = _least(lambda: by_channels(prior, part, 0.05))
+    return Speed(fft, network / 96**2)
+
+
+def _least(work: Any) -> float:
+    times = []
+    for _ in range(2):
+        start = perf_counter()
+        work()
+        times.append(perf_counter() - start)
+    return min(times)
+
+
+def seconds(method: str, num_iter: int | None, pixels: float, channels: int, speed: Speed) -> float | None:
+    """About how long a run takes on fields of so many pixels in all; None for a method nobody timed.
+
+    >>> round(seconds("pnp", 4, 1_000_000, 1, Speed(2e-8, 3e-6)), 1)
+    15.2
+    """
+    if method not in WORK:
+        return None
+    (ffts, networks), step = WORK[method]
+    if num_iter is not None and step[0]:
+        ffts, networks = num_iter * step[0], num_iter * step[1]
+    return pixels * (OTHERS * ffts * channels * speed.fft + networks * speed.network)
+
+
+def in_time(amount: float) -> str:
+    """Seconds for people.
+
+    >>> in_time(7.2), in_time(340), in_time(9000)
+    ('7 s', '6 min', '2.5 h')
+    """
+    if amount < 100:
+        return f"{amount:.0f} s" if amount >= 1 else "less than 1 s"
+    return f"{amount / 60:.0f} min" if amount < 6000 else f"{amount / 3600:.1f} h"
