@@ -39,6 +39,7 @@ def deblur(
     device: str | None = None,
     seed: int = 0,
     linear: bool = False,
+    tile: int | None = None,
     callback: Callback | None = None,
     return_info: bool = False,
 ) -> Any:
@@ -62,8 +63,10 @@ def deblur(
     weight of the regulariser in |Ax - y|^2 / 2 + lam R(x); larger is smoother; chosen when None. num_iter:
     number of iterations; chosen when None. mask: True where a pixel is valid. When None, clipped areas of
     integer pictures are left out and this is said; False uses every pixel. scale: 2 makes a picture twice as
-    large, of whose blur rows and columns 0, 2, 4, ... were seen. max_memory: bytes, or a text such as "2G";
-    more is refused before the start. device: "cpu", "cuda", ...; the GPU where there is one when None. seed:
+    large, of whose blur rows and columns 0, 2, 4, ... were seen. max_memory: bytes, or a text such as "2G":
+    the most this process may hold, libraries included; what needs more is done in tiles, or refused before
+    the start. tile: side of the tiles in pixels; None cuts only what does not fit into max_memory, or into
+    the machine. device: "cpu", "cuda", ...; the GPU where there is one when None. seed:
     decides every random draw. linear: the picture is sRGB; work in linear light and turn back. callback:
     called with an `Update` (iteration, total, cost, residual, image) after iterations. return_info: also
     return the record of the run, a dict; otherwise its warnings are issued as ProxlabWarning.
@@ -81,7 +84,7 @@ def deblur(
     >>> sharp.dtype, sharp.shape, info["method"], info["sigma_rule"]
     (dtype('uint8'), (16, 16), 'identity', 'given')
     """
-    from proxlab.pipeline import prepare, run
+    from proxlab.engine import make_ready
 
     request = Request(
         sigma=sigma,
@@ -100,8 +103,9 @@ def deblur(
         device=device,
         seed=seed,
         linear=linear,
+        tile=tile,
     )
-    result, job = run(prepare(request, image, psf, mask), callback)
+    result, job = make_ready(request, image, psf, mask).run(callback)
     return _answer(result, job, return_info)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 from imaging.files.scaling import join_alpha
 from proxlab.blurs import Scene, read_blur
 from proxlab.data import read_data
+from proxlab.engine import TiledArray, estimated_seconds, make_ready
 from proxlab.errors import UsageError
 from proxlab.job import Job, digest
-from proxlab.pipeline import Prepared, prepare, run
+from proxlab.layout import layout_of
+from proxlab.pipeline import Prepared, prepare
 from proxlab.progress import Callback
 from proxlab.request import Request
 from proxlab.roi import Region, parse_roi
@@ -40,20 +42,27 @@ class Work:
     verb: str = "deblur"
     prior: Any = None
 
-    def prepare(self, picture: NDArray[Any]) -> Prepared:
+    def prepare(self, picture: NDArray[Any]) -> Prepared | TiledArray:
         """Make a whole picture without grey alpha ready."""
         if self.verb == "denoise":
             from proxlab.denoising import prepare_denoising
 
             return prepare_denoising(self.request, picture, self.prior, self.mask)
-        return prepare(self.request, picture, self.psf, self.mask)
+        return make_ready(self.request, picture, self.psf, self.mask)
+
+    def seconds(self, page: NDArray[Any]) -> float | None:
+        """About how long a page (H, W[, C]) will take; None where nobody can tell."""
+        if self.verb == "denoise" or self.roi is not None:
+            return None
+        picture, _ = without_grey_alpha(page)
+        return estimated_seconds(self.request, layout_of(picture), picture.dtype, self.psf)
 
 
 @dataclass(frozen=True)
 class Page:
     """One page made ready: the part to be worked on, where it goes back, the alpha of a grey picture."""
 
-    prepared: Prepared
+    prepared: Prepared | TiledArray
     stored: NDArray[Any]
     outer: Region
     inner: Region
@@ -65,7 +74,7 @@ class Page:
 
     def run(self, callback: Callback | None) -> tuple[NDArray[Any], Job]:
         """Deblur the part and put it back; the hashes in the record are those of the whole page."""
-        result, job = run(self.prepared, callback)
+        result, job = self.prepared.run(callback)
         colour, alpha = without_grey_alpha(self.stored)
         if self.inner != self.outer:
             cut = self.inner.inside(self.outer)
@@ -96,7 +105,7 @@ def without_grey_alpha(page: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] |
     return page, None
 
 
-def _prepare_region(page: NDArray[Any], work: Work, inner: Region) -> tuple[Prepared, Region]:
+def _prepare_region(page: NDArray[Any], work: Work, inner: Region) -> tuple[Prepared | TiledArray, Region]:
     """The region with its context; where that ends inside the picture, only unknown borders are true."""
     size = page.shape[0], page.shape[1]
     if work.verb == "denoise":

@@ -37,6 +37,7 @@ class Request:
     device: str | None
     seed: int
     linear: bool
+    tile: int | None
 
     def __post_init__(self) -> None:
         check_name(self.method)
@@ -104,6 +105,9 @@ class Request:
             if value is not None and (not isinstance(value, Integral) or value < 1):
                 message = f"{name} is {value}: give a whole number from 1."
                 raise UsageError(message)
+        if self.tile is not None and (not isinstance(self.tile, Integral) or self.tile < 64):
+            message = f"tile is {self.tile}: give the side of a tile in pixels, 64 or more."
+            raise UsageError(message)
         if not isinstance(self.seed, Integral) or self.seed < 0:
             message = f"seed is {self.seed!r}: give a whole number from 0."
             raise UsageError(message)

@@ -42,7 +42,8 @@ class Task:
     the standard deviation at the mean brightness. lam and num_iter are None where the method is to choose.
     prior is a `proxlab.denoising.Prior`, or None where the method has none.
     white is False where the noise has lost its high frequencies (JPEG, resizing): cross-validation, which
-    needs no level because it trusts whiteness, must not be used then.
+    needs no level because it trusts whiteness, must not be used then. close asks that what is iterated inside
+    a step be iterated to its end: two answers are to be compared, and should differ by their data alone.
     """
 
     op: LinearOperator
@@ -56,6 +57,7 @@ class Task:
     seed: int
     report: Callable[[Progress], None]
     white: bool = True
+    close: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ FEW, ENOUGH = (
     12,
     0.01,
 )  # conjugate gradients of a data step without closed form; the relative residual to reach
+CLOSE = (40, 1e-4)  # the same, nearly to the end
 DARK = 0.02  # share of white below which counted pixels weigh no more
 
 
@@ -47,7 +48,8 @@ class PlugAndPlay:
         from imaging.operator import embed
         from proxlab.networks import denoiser
 
-        f = data_term(task.op, task.y, steps=FEW, enough=ENOUGH, weigh=weights(task))
+        steps, enough = effort(task)
+        f = data_term(task.op, task.y, steps=steps, enough=enough, weigh=weights(task))
         pairs = schedule(task)
         states = hqs(f, in_turn(denoiser(task), pairs), pairs, x0=embed(task.op, task.y))
         run = solve(every(states, 1, reporting(task, len(pairs))), Until(tol=0.0, max_iter=len(pairs)))
@@ -74,6 +76,11 @@ class PlugAndPlay:
                 "sigma_used": used,
             },
         )
+
+
+def effort(task: Task) -> tuple[int, float]:
+    """Conjugate gradients of a data step, and the relative residual that ends them."""
+    return CLOSE if task.close else (FEW, ENOUGH)
 
 
 def schedule(task: Task) -> Schedule:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
 from proxlab.methods.common import bytes_of, finish, level, reporting, rms_residual
-from proxlab.methods.pnp import ENOUGH, FEW, WEIGHT, certificate, weights
+from proxlab.methods.pnp import WEIGHT, certificate, effort, weights
 
 STRENGTH = 1.0  # the denoiser's level in units of the noise, but not below LEAST
 LEAST = 4 / 255
@@ -37,7 +37,8 @@ class Red:
         strength = max(STRENGTH * noise, LEAST)
         lam = task.lam if task.lam is not None else WEIGHT * noise**2 / strength**2
         denoise = denoiser(task)
-        f = data_term(task.op, task.y, steps=FEW, enough=ENOUGH, weigh=weights(task))
+        steps, enough = effort(task)
+        f = data_term(task.op, task.y, steps=steps, enough=enough, weigh=weights(task))
         states = red_fixed_point(f, lambda x: denoise(x, strength), weight=lam, x0=embed(task.op, task.y))
         budget = task.num_iter or BUDGET
         tol = 0.0 if task.num_iter else TOL

@@ -1,0 +1,191 @@
+"""Where the work is done: in one piece where it fits, in tiles where it does not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from proxlab.errors import MemoryLimitError, UsageError
+from proxlab.layout import Layout, layout_of
+from proxlab.memory import in_words, parse_bytes, resident
+from proxlab.model import choose_device
+from proxlab.plan import LATER, Extent, extent_of, measured_speed, seconds, tiled_memory, whole_memory
+
+if TYPE_CHECKING:
+    import torch
+
+    from imaging.files.rows import RowReader
+    from proxlab.job import Job
+    from proxlab.pipeline import Prepared
+    from proxlab.progress import Callback
+    from proxlab.request import Request
+    from proxlab.tiles.run import Plan
+
+SIDES = range(2048, 127, -64)  # of tiles: larger ones gain little, smaller ones are mostly overlap
+SHARE = 0.8  # of the machine's memory that is used where nothing is said
+SURE = 0.92  # of a limit that estimates may reach, since they are estimates
+SMALL = 1 << 20  # pixels below which nothing is cut unasked
+GUESS = 40  # pixels of overlap taken before any was measured
+ANY_PSF = (61, 61)  # size taken for a psf that is yet to be estimated
+
+
+@dataclass(frozen=True)
+class TiledArray:
+    """A picture in memory, planned in tiles; like a `Prepared`, it has a job and runs."""
+
+    plan: Plan
+    source: RowReader
+    mask: Any
+    axis: int | None  # where the caller has the channels
+
+    @property
+    def job(self) -> Job:
+        """What will be done."""
+        return self.plan.job()
+
+    def run(self, callback: Callback | None) -> tuple[Any, Job]:
+        """The result in the caller's layout, and the record."""
+        from proxlab.tiles.run import TiledRun
+
+        work = TiledRun(self.plan, self.source, self.mask, callback=callback)
+        out, row = np.empty(self.source.shape, self.source.dtype), 0
+        for band in work.bands():
+            out[row : row + len(band)] = band
+            row += len(band)
+        back = out if self.axis is None else np.ascontiguousarray(np.moveaxis(out, -1, self.axis))
+        job = work.job()
+        return back, job
+
+
+def make_ready(request: Request, image: Any, psf: Any, mask: Any) -> Prepared | TiledArray:
+    """Check and choose everything for a picture in memory, in one piece or in tiles as it must be.
+
+    Raises UsageError, InputError, MemoryLimitError.
+    """
+    from proxlab.pipeline import prepare
+
+    text = isinstance(image, str | Path)  # refused there
+    image = image if text else np.asarray(image)
+    if text or (request.tile is None and image.size < SMALL):
+        return prepare(request, image, psf, mask)
+    layout = layout_of(image, request.channel_axis)
+    side = tile_side(request, layout, image.dtype, psf, written=image.nbytes)
+    if side is None:
+        return prepare(request, image, psf, mask)
+    from imaging.files.rows import ArrayRows
+    from proxlab.tiles.run import plan_tiles
+
+    axis = layout.channel_axis
+    source = ArrayRows(image if axis is None else np.moveaxis(image, axis, -1))
+    plan = plan_tiles(replace(request, tile=side), source, psf, mask, side=side)
+    return TiledArray(plan, source, mask, axis)
+
+
+def tile_side(request: Request, layout: Layout, dtype: np.dtype, psf: Any, *, written: int) -> int | None:
+    """The side of the tiles, or None where the picture is to be done in one piece.
+
+    Tiles where they were asked for, and where one piece would exceed max_memory, or most of the machine's
+    memory. written: bytes of the result that stay in memory. Raises UsageError for tiles that were asked for
+    and cannot be had, MemoryLimitError where not even the smallest fit.
+    """
+    from proxlab.networks import find_prior
+    from proxlab.tiles.sample import check_can_tile
+
+    method = request.choose_method()
+    if request.tile is not None:
+        check_can_tile(request, method.name)
+        return request.tile
+    extent = _extent(request, layout, dtype, psf)
+    device = choose_device(request.device)
+    limit = _limit(request, device)
+    prior = find_prior(request.prior, method, layout.planes[0])
+    if whole_memory(method, prior, extent, device=device.type) <= limit:
+        return None
+    try:
+        check_can_tile(request, method.name)
+        if extent.varying:
+            return None
+    except UsageError:
+        return None  # one piece, which says itself that it does not fit
+    held = resident() + written + LATER if device.type == "cpu" else 0
+    for side in SIDES:
+        if held + tiled_memory(method, prior, extent, side) <= SURE * limit:
+            return side
+    message = (
+        f"not even tiles of {SIDES[-1]} pixels fit: about "
+        f"{in_words(held + tiled_memory(method, prior, extent, SIDES[-1]))} are needed and "
+        f"{in_words(int(limit))} allowed: allow more, or choose a method that needs less."
+    )
+    raise MemoryLimitError(message)
+
+
+def tiled_estimate(request: Request, layout: Layout, dtype: np.dtype, psf: Any) -> tuple[str, int, int]:
+    """Method, about how many tiles, and peak bytes, for a request with tiles, from sizes alone."""
+    from proxlab.networks import find_prior
+
+    method = request.choose_method()
+    extent = _extent(request, layout, dtype, psf)
+    prior = find_prior(request.prior, method, layout.planes[0])
+    side = request.tile or SIDES[0]
+    core = max(side - 2 * GUESS, 32)
+    count = int(np.prod([1 if n <= side else -(-n // core) for n in extent.planes[1:]]))
+    return method.name, count, resident() + LATER + tiled_memory(method, prior, extent, side)
+
+
+def estimated_seconds(request: Request, layout: Layout, dtype: np.dtype, psf: Any) -> float | None:
+    """About how long the run will take, from two short trials on this machine."""
+    from proxlab.networks import find_prior
+
+    method = request.choose_method()
+    extent = _extent(request, layout, dtype, psf)
+    prior = find_prior(request.prior, method, layout.planes[0])
+    channels, rows, columns = extent.field
+    pixels = float(rows * columns)
+    if request.tile is not None:
+        side = request.tile
+        pixels *= (side / max(side - 2 * GUESS, 32)) ** 2
+    speed = measured_speed(prior, channels)
+    return seconds(method.name, request.num_iter, pixels, channels, speed)
+
+
+def _extent(request: Request, layout: Layout, dtype: np.dtype, psf: Any) -> Extent:
+    """The sizes, the psf read without looking at the picture."""
+    from imaging.psf.text import Auto
+    from proxlab.blurs import Blur, Scene, psf_from_text, read_blur
+
+    working = 8 if dtype == np.float64 else 4
+    if isinstance(psf, str) and isinstance(psf_from_text(psf, request.seed), Auto):
+        blur = Blur(np.zeros((1, 1, 1, *ANY_PSF)), (0, 0), "", (), (), "")
+    else:
+        nothing = np.broadcast_to(np.float32(0), layout.planes)
+        blur = read_blur(psf, Scene(nothing, request.scale, request.seed), origin=request.origin)
+    return extent_of(request, blur, layout.planes, dtype.itemsize, working)
+
+
+def _limit(request: Request, device: torch.device) -> float:
+    if request.max_memory is not None:
+        return parse_bytes(request.max_memory)
+    if device.type == "cuda":
+        import torch
+
+        return SHARE * torch.cuda.mem_get_info(device)[0]
+    return SHARE * machine_memory()
+
+
+def machine_memory() -> float:
+    """Bytes of memory of this machine, or what its control group allows; infinite where nobody tells."""
+    found = []
+    try:
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError, AttributeError):
+        pass
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            found.append(int(Path(name).read_text()))
+        except (OSError, ValueError):
+            continue
+    return float(min(found)) if found else float("inf")

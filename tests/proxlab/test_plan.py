@@ -1,0 +1,85 @@
+"""Estimates from sizes alone: what they count and that they grow with it; a benchmark holds them to peaks."""
+
+import numpy as np
+import pytest
+
+from proxlab.engine import machine_memory, tile_side, tiled_estimate
+from proxlab.errors import MemoryLimitError
+from proxlab.front import request_of
+from proxlab.layout import layout_of
+from proxlab.methods import load_method
+from proxlab.plan import LATER, Extent, Speed, needed_memory, seconds, tiled_memory, whole_memory
+
+GREY = Extent((1, 1024, 1024), (1, 1050, 1050), 2, 4, False)
+COLOUR = Extent((3, 1024, 1024), (3, 1050, 1050), 2, 4, False)
+GRID = GREY._replace(varying=True)
+PLANE = 4 * 2**20
+
+
+def need(method, extent):
+    return needed_memory(load_method(method), None, extent) / PLANE
+
+
+def test_each_method_needs_what_was_measured_at_a_megapixel():
+    measured = {"identity": 19.0, "wiener": 19.5, "tikhonov": 19.5, "tv": 29.4, "richardson-lucy": 19.0}
+    for method, planes in measured.items():
+        assert need(method, GREY) == pytest.approx(planes, rel=0.1)
+    for method, planes in {"identity": 26.5, "wiener": 49.8}.items():
+        assert need(method, COLOUR) == pytest.approx(planes, rel=0.2)
+
+
+def test_colours_float64_and_a_grid_of_psfs_are_counted():
+    assert need("tv", COLOUR) > 2.9 * need("tv", GREY)
+    assert need("tv", GREY._replace(working=8)) == pytest.approx(2 * need("tv", GREY), rel=0.01)
+    assert need("tv", GRID) > need("tv", GREY) + 30
+
+
+def test_what_the_process_holds_is_counted_on_top():
+    from proxlab.memory import resident
+
+    total = whole_memory(load_method("tv"), None, GREY, device="cpu")
+    assert total == pytest.approx(resident() + LATER + need("tv", GREY) * PLANE, rel=0.1)
+    assert whole_memory(load_method("tv"), None, GREY, device="cuda") < total
+
+
+def test_tiles_need_less_and_smaller_ones_still_less():
+    large = Extent((1, 20000, 20000), (1, 20160, 20160), 2, 4, False)
+    method = load_method("tikhonov")
+    sizes = [tiled_memory(method, None, large, side) for side in (2048, 1024, 512)]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] < 8e8 < needed_memory(method, None, large)
+
+
+def test_time_counts_iterations_where_they_are_given():
+    speed = Speed(1e-8, 1e-6)
+    assert seconds("pnp", 16, 1e6, 1, speed) == pytest.approx(2 * seconds("pnp", 8, 1e6, 1, speed))
+    assert seconds("tv", None, 1e6, 3, speed) == pytest.approx(3 * seconds("tv", None, 1e6, 1, speed))
+    assert seconds("somebody's own", None, 1e6, 1, speed) is None
+
+
+def test_the_side_follows_from_the_limit():
+    layout = layout_of(np.broadcast_to(np.zeros(1, np.uint16), (20000, 20000)))
+
+    def side(limit, **more):
+        options = {"method": "tikhonov", "max_memory": limit, "device": "cpu", **more}
+        return tile_side(request_of(options), layout, np.dtype(np.uint16), "disk:3", written=0)
+
+    from proxlab.memory import resident
+
+    room = resident() + LATER
+    wide, narrow = side(room + 8e8), side(room + 3e8)
+    assert 2048 >= wide > narrow >= 128
+    assert side(room + 1e12) is None and side(room + 1e8, tile=640) == 640
+    with pytest.raises(MemoryLimitError, match="not even tiles of 128 pixels fit"):
+        side(room + 1e7)
+    assert side(room + 8e8, boundary="reflect") is None  # one piece, refused where it is prepared
+
+
+def test_a_plan_of_tiles_from_the_header():
+    layout = layout_of(np.broadcast_to(np.zeros(1, np.uint16), (20000, 20000)))
+    request = request_of({"method": "tikhonov", "tile": 1024, "device": "cpu"})
+    method, count, memory = tiled_estimate(request, layout, np.dtype(np.uint16), "motion:auto")
+    assert method == "tikhonov" and 400 < count < 600 and 1e8 < memory < 4e9
+
+
+def test_the_machine_has_some_memory():
+    assert machine_memory() > 1e8
