@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,9 @@ from imaging.files.picture import Picture, read_picture, write_picture
 from proxlab.blurs import psf_from_text
 from proxlab.cli.console import Console
 from proxlab.cli.deblur import given_options
+from proxlab.cli.many import Summary, ahead, done_before, summary_of
 from proxlab.cli.outputs import Target
+from proxlab.cli.stream import Stream, exif_of
 from proxlab.denoising import prior_file
 from proxlab.errors import ConvergenceError, InputError
 from proxlab.front import request_of
@@ -23,6 +26,7 @@ from proxlab.job import Job, digest
 from proxlab.methods import load_method
 from proxlab.networks import find_prior
 from proxlab.pictures import Work, prepare_page
+from proxlab.plan import in_time
 from proxlab.progress import Bar
 from proxlab.receipt import beside, file_digest, psf_file, read_receipt, write_receipt
 from proxlab.request import same_treatment
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOT_CONVERGED, SOME_FAILED = 5, 6
+NOWHERE = Summary(None)  # a plan is no result
+Doing = Callable[[Target], tuple[int, "dict[str, Any] | None"]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Switches:
     dry_run: bool
     strict: bool
     mask: Path | None
+    resume: bool = False
 
 
 class End(NamedTuple):
@@ -77,12 +84,24 @@ class Batch:
             dry_run=bool(args.dry_run),
             strict=bool(args.strict),
             mask=path,
+            resume=bool(args.resume),
         )
         return cls(work, switches, console)
 
-    def run(self, targets: list[Target]) -> int:
-        """Do them all; returns the exit code of the whole."""
-        ends = [self._one(target) for target in targets]
+    def run(self, targets: list[Target], output: str | None = None) -> int:
+        """Do them all, the next being read while one is worked on; returns the exit code of the whole.
+
+        Several pictures into a folder, `output`, leave one summary there.
+        """
+        if self.switches.dry_run:
+            ends = [self._guarded(target, lambda t: (self._plan(t), None), NOWHERE) for target in targets]
+        else:
+            summary = summary_of(targets, output)
+            ends = [
+                self._guarded(target, lambda t, found=found: self._deblur(t, found.result()), summary)
+                for target, found in ahead(self._begin, targets)
+            ]
+            summary.write()
         failed = [end.code for end in ends if not end.done]
         if not failed:
             return max(end.code for end in ends)
@@ -90,24 +109,66 @@ class Batch:
             self.console.say(f"{len(failed)} of {len(ends)} pictures failed.")
         return worst([end.code if not end.done else 0 for end in ends])
 
-    def _one(self, target: Target) -> End:
+    def _guarded(self, target: Target, work: Doing, summary: Summary) -> End:
+        """One picture, whose failure is told and does not stop the others."""
         try:
-            code = self._plan(target) if self.switches.dry_run else self._deblur(target)
+            code, info = work(target)
         except Exception as error:
-            return End(self.console.fail(error, str(target.source)), done=False)
+            code = self.console.fail(error, str(target.source))
+            summary.add(target, code, said=str(error))
+            return End(code, done=False)
+        summary.add(target, code, said="done before" if info is None else "done", info=info)
         return End(code, done=True)
 
+    def _begin(self, target: Target) -> Picture | Stream | None:
+        """The picture, the stream where its rows are read as they are needed, None where it was done."""
+        if self.switches.resume and done_before(target, self.work):
+            return None
+        stream = Stream.of(target, self.work)
+        return self._read(target) if stream is None else stream
+
     def _plan(self, target: Target) -> int:
+        stream = Stream.of(target, self.work)
+        if stream is not None:
+            plan, found = stream.plan()
+            lines = [f"{target.source} -> {target.result}", *plan]
+            record = {"source": str(target.source), "result": str(target.result), "plan": found}
+            self.console.data("\n  ".join(lines), record)
+            return 0
         picture = self._read(target)
         job = prepare_page(picture.frames()[0], self.work).job
         pages = f", {len(picture.frames())} pages" if picture.pages else ""
         lines = [f"{target.source}{pages} -> {target.result}", *job.plan()]
-        record = {"source": str(target.source), "result": str(target.result), "plan": job.info()}
+        seconds = self.work.seconds(picture.frames()[0])
+        if seconds is not None:
+            lines.append(f"time      about {in_time(seconds * len(picture.frames()))}")
+        plan = {**job.info(), "seconds_estimate": seconds}
+        record = {"source": str(target.source), "result": str(target.result), "plan": plan}
         self.console.data("\n  ".join(lines), record)
         return 0
 
-    def _deblur(self, target: Target) -> int:
-        picture = self._read(target)
+    def _stream(self, target: Target, stream: Stream) -> tuple[int, dict[str, Any]]:
+        """From file to file, row by row; the receipt asks for the same tiles again."""
+        switches = self.switches
+        check_target(target.receipt, overwrite=switches.overwrite)
+        with Bar(target.source.name, shown=not self.console.quiet) as bar:
+            job = stream.run(bar, overwrite=switches.overwrite, strict=switches.strict)
+        if exif_of(target.source):
+            self.console.say(f"{target.source}: its Exif is not in the result, which was written by rows.")
+        work = replace(self.work, request=stream.request)
+        record = receipt_of(target, work, switches, [job])
+        write_receipt(
+            target.receipt, {**record, "result": job.hashes["result"]}, overwrite=switches.overwrite
+        )
+        self._tell(target, [job])
+        return (0 if job.converged else NOT_CONVERGED), job.info()
+
+    def _deblur(self, target: Target, picture: Picture | Stream | None) -> tuple[int, dict[str, Any] | None]:
+        if picture is None:
+            self.console.say(f"{target.source} was done before: {target.result}")
+            return 0, None
+        if isinstance(picture, Stream):
+            return self._stream(target, picture)
         with Bar(target.source.name, shown=not self.console.quiet) as bar:
             done = [prepare_page(page, self.work).run(bar) for page in picture.frames()]
         jobs = [job for _, job in done]
@@ -118,7 +179,7 @@ class Batch:
         pixels = np.stack([page for page, _ in done]) if picture.pages else done[0][0]
         self._write(target, picture, pixels, jobs)
         self._tell(target, jobs)
-        return NOT_CONVERGED if bad else 0
+        return (NOT_CONVERGED if bad else 0), jobs[0].info()
 
     def _read(self, target: Target) -> Picture:
         """The picture, once it is certain that its result can be written."""

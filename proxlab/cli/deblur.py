@@ -25,6 +25,7 @@ OPTIONS = (
     "device",
     "seed",
     "linear",
+    "tile",
 )
 PSF_HELP = (
     "a file (png, tif, npy, mat) or a text: gaussian:S, gaussian:SX,SY@ANGLE, motion:LENGTH@DEGREES, "
@@ -75,9 +76,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--trust", metavar="FILE", help=TRUST_HELP)
     add("--seed", type=int, help="decides every random draw [0]")
     add("--device", help="cpu, cuda, cuda:1, ... [a GPU where there is one]")
-    add("--max-memory", metavar="SIZE", help="refuse work that needs more, such as 2G")
+    add("--max-memory", metavar="SIZE", help="the most to hold, such as 2G: larger work is done in tiles")
+    add("--tile", type=int, metavar="SIDE", help="work in tiles of so many pixels [only where it must be]")
     add("--strict", action="store_true", default=None, help="write nothing that did not converge")
     add("--overwrite", action="store_true", default=None, help="replace existing outputs")
+    add("--resume", action="store_true", default=None, help="pass over pictures that were done like this")
     add("--strip-metadata", action="store_true", default=None, help="leave out Exif, XMP, ICC and texts")
     add("--dry-run", action="store_true", default=None, help="print the plan, write nothing")
     add("--cluster", help=argparse.SUPPRESS)
@@ -100,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     targets = plan_targets(sources, args.output)
     overwrite = batch.switches.overwrite
     map_file = check_trust(args.trust, targets, batch.work, overwrite=overwrite) if args.trust else None
-    code = batch.run(targets)
+    code = batch.run(targets, args.output)
     if map_file is not None and code in (0, NOT_CONVERGED) and not batch.switches.dry_run:
         write_trust(map_file, targets[0], batch.work, console, overwrite=overwrite)
     return code

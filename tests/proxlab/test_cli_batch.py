@@ -47,6 +47,7 @@ def test_patterns_and_an_output_folder_that_is_made(folder, grey):
         "a_deblurred.png",
         "b_deblurred.json",
         "b_deblurred.png",
+        "summary.json",
     ]
 
 

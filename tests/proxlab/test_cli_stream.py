@@ -1,0 +1,59 @@
+"""From file to file by rows: the same pixels as in memory, a receipt to replay, a plan without work."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from imaging.files.picture import read_picture
+from proxlab.__main__ import main
+
+ARGS = ["-p", "disk:2", "--method", "richardson-lucy", "--iter", "3", "--sigma", "0.01", "--tile", "96"]
+
+
+@pytest.fixture
+def scan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:150, :170] / 20
+    picture = 0.5 + 0.3 * np.sin(rows) * np.cos(columns) + rng.normal(0, 0.01, rows.shape)
+    pixels = (65535 * picture).astype(np.uint16)
+    tifffile.imwrite("a.tif", pixels, tile=(64, 64), compression="zlib", resolution=(300, 300))
+    np.save("a.npy", pixels)
+    return tmp_path
+
+
+def test_a_stream_gives_what_memory_gives(scan):
+    import proxlab
+
+    assert main(["deblur", "a.tif", *ARGS, "-o", "b.tif"]) == 0
+    assert main(["deblur", "a.npy", *ARGS, "-o", "c.npy"]) == 0
+    pixels = np.load("a.npy")
+    expected = proxlab.deblur(pixels, "disk:2", method="richardson-lucy", num_iter=3, sigma=0.01, tile=96)
+    assert np.array_equal(read_picture("b.tif").pixels, expected)
+    assert np.array_equal(np.load("c.npy"), expected)
+    with tifffile.TiffFile("b.tif") as tif:
+        assert tif.pages.first.is_tiled and tif.pages.first.tags.valueof(282) == (300, 1)
+    info = json.loads((scan / "b.json").read_text())["info"]
+    assert info["details"]["tiles"] == [3, 3] and "tiles of" in info["operator"]
+    assert main(["replay", "b.json"]) == 0
+
+
+def test_a_plan_reads_no_pixel(scan, capsys, monkeypatch):
+    from imaging.files.rows import TiffRows
+
+    monkeypatch.setattr(TiffRows, "rows", None)
+    assert main(["deblur", "a.tif", *ARGS, "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "tiles     about" in text and "memory    about" in text and "time      about" in text
+    assert main(["deblur", "a.tif", *ARGS, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert plan["tile"] == 96 and plan["memory_estimate"] > 1e8 and plan["seconds_estimate"] > 0
+    assert sorted(path.name for path in scan.iterdir()) == ["a.npy", "a.tif"]
+
+
+def test_a_result_that_is_there_is_not_replaced(scan):
+    (scan / "b.tif").write_bytes(b"mine")
+    assert main(["deblur", "a.tif", *ARGS, "-o", "b.tif"]) == 2
+    assert (scan / "b.tif").read_bytes() == b"mine" and not (scan / "b.json").exists()
