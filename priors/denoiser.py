@@ -112,7 +112,7 @@ class Denoiser(nn.Module):
     @property
     def feature_maps(self) -> float:
         """About how many planes of the size of the picture it holds at one time, in float32."""
-        return 2.5 * self.config.widths[0]
+        return 1.3 * self.config.widths[0]
 
     def residual(self, x: Tensor, level: Tensor) -> Tensor:
         """N(x, sigma) / 2 for x of a suitable size and level (B or 1, 1, 1, 1)."""
