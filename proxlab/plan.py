@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]
 
 # In planes of float32 in the size of the picture, held pixels included, as benchmarks/memory.py found them.
-LEVEL = (15.2, 3.75)  # estimating the noise: for one channel at a time, and for each channel
+LEVEL = (8.8, 3.75)  # estimating the noise: for one channel at a time, and for each channel
+PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every picture
 STORED = 4.0  # storing the result, for each channel
 BESIDE_NETWORK = 0.5  # of a method's own memory that is held while its network works
 GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel
@@ -77,7 +78,7 @@ def needed_memory(method: Method, prior: Any, extent: Extent) -> int:
     """Bytes above what the process holds before it has the picture, at the worst moment of the run."""
     channels, height, width = extent.planes
     plane = 4 * height * width
-    level = plane * (LEVEL[0] + LEVEL[1] * channels)
+    level = plane * (LEVEL[0] + LEVEL[1] * channels) + PATCHES
     store = plane * STORED * channels
     run = working_memory(method, prior, extent.field, extent.working)
     if extent.varying:

@@ -18,7 +18,7 @@ from proxlab.tiles.geometry import Axis, Cut, Span, region_size
 from proxlab.tiles.piece import Piece, Setting, Solved, solve_piece
 from proxlab.tiles.record import Totals, planned_job, record_of
 from proxlab.tiles.sample import Sample, sample_of
-from proxlab.tiles.survey import RunningDigest, Survey, survey
+from proxlab.tiles.survey import RunningDigest, Survey, look_over
 from proxlab.tiles.tail import Tail, axes_of, measure_tail
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def plan_tiles(request: Request, source: RowReader, psf: Any, mask: Any, *, side
     started = perf_counter()
     axis = None if request.channel_axis is None else 2
     layout = layout_of(np.broadcast_to(np.zeros(1, source.dtype), source.shape), axis)
-    seen = survey(
+    seen = look_over(
         source, layout, data_range=request.data_range, linear=request.linear, clipping=mask is not False
     )
     sample = sample_of(request, source, (layout, seen), psf, mask)

@@ -46,7 +46,7 @@ class RunningDigest:
         return self._sha.hexdigest()
 
 
-def survey(
+def look_over(
     source: RowReader, layout: Layout, *, data_range: float | None, linear: bool, clipping: bool
 ) -> Survey:
     """Look at every row once; raises imaging's PictureError or InputError for what is not a picture."""

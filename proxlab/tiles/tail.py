@@ -65,8 +65,8 @@ def measure_tail(setting: Setting, light: np.ndarray, valid: np.ndarray | None, 
 def tail_of(profiles: list[np.ndarray]) -> Tail:
     """The overlap from changes by distance from the cut, in each direction.
 
-    >>> tail_of([0.1 * 0.9 ** np.arange(150.0)])
-    Tail(overlap=50, worst=0.0014780882941434608)
+    >>> tail_of([0.5 ** np.arange(150.0)])
+    Tail(overlap=16, worst=0.0009765625)
     """
     length = min(min(len(p) for p in profiles), MOST)
     change = np.max([p[:length] for p in profiles], axis=0)
