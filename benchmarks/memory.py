@@ -5,7 +5,7 @@
 Each case is a process forked from one that has imported the libraries: `proxlab deblur` on a 16-bit TIFF made
 here, its peak taken from outside (wait4), the estimate from the receipt. Few iterations: they repeat the same
 memory. --tiled SIDE adds pictures of SIDE x SIDE
-under --max-memory 2G, from file to file. Results: results/memory.json and memory.md; what is in the file for
+under --max-memory, from file to file. Results: results/memory.json and memory.md; what is in the file for
 the same code is not run again without --again.
 """
 
@@ -102,8 +102,8 @@ def cases(args: argparse.Namespace) -> Iterator[tuple[str, int, int, list[str]]]
     for side in args.tiled:
         for method, options in TILED.items():
             if method in args.methods:
-                more = ["--max-memory", "2G", "--sigma", "0.01"]
-                yield f"{method}, 2 GB allowed", side, 1, ["--method", method, *options, *more]
+                more = ["--max-memory", args.allow, "--sigma", "0.01"]
+                yield f"{method}, {args.allow} allowed", side, 1, ["--method", method, *options, *more]
 
 
 def rows(args: argparse.Namespace, file: ResultFile, code: str) -> Iterator[list[str]]:
@@ -144,7 +144,8 @@ def main() -> None:
     add = parser.add_argument
     add("--megapixels", type=float, nargs="*", default=[1, 4, 16], help="sizes [1 4 16]")
     add("--methods", nargs="+", default=list(FEW), choices=list(FEW), help="[all]")
-    add("--tiled", type=int, nargs="*", default=[], metavar="SIDE", help="pictures under 2 GB, in tiles")
+    add("--tiled", type=int, nargs="*", default=[], metavar="SIDE", help="pictures under --allow, in tiles")
+    add("--allow", default="2G", metavar="SIZE", help="what those pictures may take [2G]")
     add("--again", action="store_true", help="measure what is in the file, too")
     add("--scratch", metavar="DIR", help="where pictures are made [the system's temporary folder]")
     add("--out", type=Path, default=RESULTS, metavar="DIR", help="where results lie [benchmarks/results]")

@@ -114,9 +114,10 @@ class VaryingBlur(LinearOperator):
 
 def _mean_power(kernels: Tensor, field: Pair, origin: Origin | None) -> Tensor:
     """The mean |otf|^2 on the field, (1, 1|C, H, W // 2 + 1), one psf at a time: the grid may be large."""
-    total: Tensor | float = 0.0
-    for kernel in kernels.split(1):
-        total = total + power_of(otf_of(kernel, field, origin))
+    first, *others = kernels.split(1)
+    total = power_of(otf_of(first, field, origin))
+    for kernel in others:
+        total += power_of(otf_of(kernel, field, origin))
     return total / len(kernels)
 
 

@@ -81,7 +81,7 @@ def _tiff(stream: Any, bands: Iterable[np.ndarray], form: Form, metadata: Any) -
         tif.write(tiles, shape=shape, dtype=form.dtype.newbyteorder(order), tile=(TILE, TILE), **options)
 
 
-def _squares(bands: Iterator[np.ndarray], form: Form, order: str) -> Iterator[np.ndarray]:
+def _squares(bands: Iterator[np.ndarray], form: Form, order: Any) -> Iterator[np.ndarray]:
     """The tiles of a TIFF, filled up at its right and lower ends, from bands of any height."""
     for rows in _of_height(bands, TILE):
         for left in range(0, form.shape[1], TILE):

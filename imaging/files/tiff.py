@@ -113,9 +113,9 @@ def options_of(metadata: Metadata, channels: int, dtype: np.dtype) -> dict[str, 
     }
     if per_unit is not None and min(per_unit.x, per_unit.y) > 0:
         options |= {"resolution": (per_unit.x, per_unit.y), "resolutionunit": _UNIT_CODES[per_unit.unit]}
-    for code, dtype, content in ((_XMP, 1, metadata.xmp), (_ICC, 7, metadata.icc)):
+    for code, kind, content in ((_XMP, 1, metadata.xmp), (_ICC, 7, metadata.icc)):
         if content is not None:
-            options["extratags"].append((code, dtype, len(content), content, True))
+            options["extratags"].append((code, kind, len(content), content, True))
     return options
 
 

@@ -85,14 +85,14 @@ def solve_piece(setting: Setting, piece: Piece) -> Solved:
     valid = _valid(setting, piece)
     light = setting.values.light(unit.astype(np.float64) if setting.double else unit)
     if valid is not None and not valid.any():
-        core = piece.planes[(slice(None), *piece.core)]
+        core = piece.planes[:, piece.core[0], piece.core[1]]
         return Solved(core, 0.0, 0, 0, 0, "exact", "no pixel of the tile can be used", ())
     if valid is not None:
         light = _filled(light, valid)
     if piece.there is not None:
         valid = piece.there[None] if valid is None else valid & piece.there
     x, outcome = solve_light(setting, light, valid, piece.place)
-    core = x[(slice(None), *piece.core)]
+    core = x[:, piece.core[0], piece.core[1]]
     low, high = float(light.min()) - BEYOND, float(light.max()) + BEYOND
     return Solved(
         core=setting.values.store(core),
