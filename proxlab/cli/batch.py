@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 NOT_CONVERGED, SOME_FAILED = 5, 6
 NOWHERE = Summary(None)  # a plan is no result
-Doing = Callable[[Target], tuple[int, "dict[str, Any] | None"]]
+Ended = tuple[int, "dict[str, Any] | None"]  # exit code, and the record where something was done
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,11 @@ class Batch:
         Several pictures into a folder, `output`, leave one summary there.
         """
         if self.switches.dry_run:
-            ends = [self._guarded(target, lambda t: (self._plan(t), None), NOWHERE) for target in targets]
+            ends = [self._guarded(target, partial(self._plan, target), NOWHERE) for target in targets]
         else:
             summary = summary_of(targets, output)
             ends = [
-                self._guarded(target, lambda t, found=found: self._deblur(t, found.result()), summary)
+                self._guarded(target, partial(self._finish, target, found), summary)
                 for target, found in ahead(self._begin, targets)
             ]
             summary.write()
@@ -109,10 +111,10 @@ class Batch:
             self.console.say(f"{len(failed)} of {len(ends)} pictures failed.")
         return worst([end.code if not end.done else 0 for end in ends])
 
-    def _guarded(self, target: Target, work: Doing, summary: Summary) -> End:
+    def _guarded(self, target: Target, work: Callable[[], Ended], summary: Summary) -> End:
         """One picture, whose failure is told and does not stop the others."""
         try:
-            code, info = work(target)
+            code, info = work()
         except Exception as error:
             code = self.console.fail(error, str(target.source))
             summary.add(target, code, said=str(error))
@@ -127,14 +129,14 @@ class Batch:
         stream = Stream.of(target, self.work)
         return self._read(target) if stream is None else stream
 
-    def _plan(self, target: Target) -> int:
+    def _plan(self, target: Target) -> Ended:
         stream = Stream.of(target, self.work)
         if stream is not None:
             plan, found = stream.plan()
             lines = [f"{target.source} -> {target.result}", *plan]
             record = {"source": str(target.source), "result": str(target.result), "plan": found}
             self.console.data("\n  ".join(lines), record)
-            return 0
+            return 0, None
         picture = self._read(target)
         job = prepare_page(picture.frames()[0], self.work).job
         pages = f", {len(picture.frames())} pages" if picture.pages else ""
@@ -142,12 +144,12 @@ class Batch:
         seconds = self.work.seconds(picture.frames()[0])
         if seconds is not None:
             lines.append(f"time      about {in_time(seconds * len(picture.frames()))}")
-        plan = {**job.info(), "seconds_estimate": seconds}
-        record = {"source": str(target.source), "result": str(target.result), "plan": plan}
+        found = {**job.info(), "seconds_estimate": seconds}
+        record = {"source": str(target.source), "result": str(target.result), "plan": found}
         self.console.data("\n  ".join(lines), record)
-        return 0
+        return 0, None
 
-    def _stream(self, target: Target, stream: Stream) -> tuple[int, dict[str, Any]]:
+    def _stream(self, target: Target, stream: Stream) -> Ended:
         """From file to file, row by row; the receipt asks for the same tiles again."""
         switches = self.switches
         check_target(target.receipt, overwrite=switches.overwrite)
@@ -163,7 +165,10 @@ class Batch:
         self._tell(target, [job])
         return (0 if job.converged else NOT_CONVERGED), job.info()
 
-    def _deblur(self, target: Target, picture: Picture | Stream | None) -> tuple[int, dict[str, Any] | None]:
+    def _finish(self, target: Target, found: Future[Picture | Stream | None]) -> Ended:
+        return self._deblur(target, found.result())
+
+    def _deblur(self, target: Target, picture: Picture | Stream | None) -> Ended:
         if picture is None:
             self.console.say(f"{target.source} was done before: {target.result}")
             return 0, None

@@ -36,8 +36,13 @@ class Totals:
         """One more tile."""
         self.count += 1
         self.num_iter = max(self.num_iter, done.num_iter)
-        parts = (done.squares, done.samples, done.beyond, done.core.size)
-        self.sums = _Sums(*(a + b for a, b in zip(self.sums, parts, strict=True)))
+        old = self.sums
+        self.sums = _Sums(
+            old.squares + done.squares,
+            old.samples + done.samples,
+            old.beyond + done.beyond,
+            old.values + done.core.size,
+        )
         self.ends.setdefault(done.status, done.reason)
         for text in done.warnings:
             self.warnings[text] = self.warnings.get(text, 0) + 1
@@ -45,8 +50,8 @@ class Totals:
     @property
     def status(self) -> str:
         """The worst there was."""
-        bad = [name for name in ("diverged", "max_iter") if name in self.ends]
-        return (bad or list(self.ends))[0]
+        order: list[str] = ["diverged", "max_iter", *self.ends]
+        return next(name for name in order if name in self.ends)
 
     def said(self) -> tuple[str, ...]:
         """The warnings of the tiles, each once, and one for rings."""
