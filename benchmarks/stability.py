@@ -16,6 +16,7 @@ processor on one thread instead of the wall's, for a machine that has other thin
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 import time
@@ -166,7 +167,7 @@ def controls() -> str:
 
 def networks(args: argparse.Namespace) -> str:
     """Factors between the worst case found and random noise of the same norm, for networks of one psf."""
-    from priors.base import load
+    from priors.base import find, load
     from priors.deblurring import chain_of, recipe_behind
 
     rows, side = [], args.side or 128
@@ -196,13 +197,16 @@ def networks(args: argparse.Namespace) -> str:
                 f"{worst_constant(random):.3g}", f"{worst_constant(attacked):.3g}",
             ])  # fmt: skip
             print(*rows[-1], flush=True)
+    marks = ", ".join(
+        f"{Path(f).stem} {hashlib.sha256(find(f).read_bytes()).hexdigest()[:8]}" for f in args.networks
+    )
     head = ["network", "budget", "random error", "worst error", "factor", "least factor over the worst draw"]
     head += ["C by random noise", "C by attack"]
     text = (
         f"{len(x)} pictures of {side}x{side}, periodic borders, {args.draws} draws of white noise, "
         f"{args.iterations} iterations of attack. Errors relative to the picture; factor: worst error / mean "
         "random error; C: largest (error - eta) / |e|, the paper's stability constant, unstable from 1 on. "
-        f"{circumstances(torch.get_num_threads())}"
+        f"Weights: {marks}. {circumstances(torch.get_num_threads())}"
     )
     return f"{markdown(head, rows)}\n\n{text}"
 
