@@ -187,7 +187,7 @@ def trained_briefly(prior: nn.Module, x: Tensor, sigma: float, *, steps: int, ra
         loss = (copied(x + sigma * _noise(x, step), sigma) - x).square().sum()
         loss.backward()
         optimizer.step()
-    return copied
+    return copied.eval()  # a prox is solved less closely while training
 
 
 def _noise(x: Tensor, seed: int) -> Tensor:
