@@ -14,6 +14,7 @@ FIGURES = {
     "02_what_is_in_a_prior": 2,
     "03_plug_and_play_with_a_certificate": 3,
     "04_stabilise_a_network": 2,
+    "05_can_i_trust_it": 2,
 }
 
 
@@ -133,6 +134,27 @@ def test_stabilise_a_network():
     for bound, measured in re.findall(r"L = (\d): measured (\S+), proven", text):
         assert float(measured) <= float(bound)
     assert "refused: " in text and "Tikhonov, weight 0.0001" in text
+
+
+@pytest.mark.slow
+def test_can_i_trust_it():
+    (path,) = [path for path in NOTEBOOKS if path.stem == "05_can_i_trust_it"]
+    done = run(path)
+    text = printed(done)
+    assert figures(done) == FIGURES[path.stem]
+    rows = re.findall(r"(wiener|tv|pnp) +(\d) % +([\d.]+) % +([\d.]+) % +([\d.]+)", text)
+    assert len(rows) == 3
+    for _, _, random, worst, ratio in rows:
+        assert float(worst) > float(random) and float(ratio) > 1
+    assert "half way to the mean:\n  no flag" in text  # and the two that were made to deceive are seen
+    assert "gradients are masked" in text and "the method answers at random" in text
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    assert sum("<iframe srcdoc=" in page and "Robustness report" in page for page in pages) == 1
+    small, large = map(
+        float, re.search(r"spread is small ([\d.]+), where it is large ([\d.]+)", text).groups()
+    )
+    assert small < large
 
 
 @pytest.mark.slow
