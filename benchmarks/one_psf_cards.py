@@ -126,6 +126,10 @@ def standing(name: str, weights: str, results: Path) -> list[str]:
             ["Tikhonov filter, best weight for each", *[f"{v:.2f}" for v in best]],
             [f"`{name}`", *[f"{mine['psnr'][c]:.2f}" for c in conditions]],
         ]
+        for row in (r for r in rows if r["kind"] == "method"):
+            body.insert(
+                2, ["method `tikhonov`, automatic weight", *[f"{row['psnr'][c]:.2f}" for c in conditions]]
+            )
         head = f"PSNR in dB, {mine['pictures']} pictures of {path.stem.removeprefix('stabilizers_')}"
         texts += [markdown([head, *conditions], body), _sentence(rows, mine)]
     return texts
@@ -159,6 +163,7 @@ def _rows(file: ResultFile, weights: str) -> tuple[list[dict[str, Any]], dict[st
     def told(group: Mapping[str, Any], kind: str) -> dict[str, Any]:
         return {"kind": kind, **summary([group[picture] for picture in mine], conditions)}
 
-    kinds = {"blurred": "input"} | {name: "filter" for name in groups if name.startswith("Tikhonov filter")}
+    kinds = {"blurred": "input", "tikhonov": "method"}
+    kinds |= {name: "filter" for name in groups if name.startswith("Tikhonov filter")}
     rows = [told(groups[n], k) for n, k in kinds.items() if n in groups and set(mine) <= set(groups[n])]
     return rows, told(mine, "network")

@@ -203,20 +203,25 @@ def draw(rows: Rows, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), constrained_layout=True)
     bounded = sorted((r["lipschitz"], r["psnr"]["0"]) for r in networks(rows) if r["lipschitz"])
+    panels = 1 + bool(bounded)
+    figure, axes = plt.subplots(
+        1, panels, figsize=(5.5 * panels, 4.5), squeeze=False, constrained_layout=True
+    )
+    left, right = axes[0, 0], axes[0, -1]
     if bounded:
+        blurred = next(r for r in rows if r["kind"] == "input")["psnr"]["0"]
         left.semilogx(*zip(*bounded, strict=True), "o-", base=2)
-    blurred = next(r for r in rows if r["kind"] == "input")["psnr"]["0"]
-    left.axhline(blurred, color="grey", linestyle=":", label="blurred")
-    left.axhline(blurred + 1, color="grey", linestyle="--", label="1 dB above it")
-    left.set(xlabel="Lipschitz constant, by construction", ylabel="PSNR without noise, dB")
-    left.legend()
+        left.axhline(blurred, color="grey", linestyle=":", label="blurred")
+        left.axhline(blurred + 1, color="grey", linestyle="--", label="1 dB above it")
+        left.set(xlabel="Lipschitz constant, by construction", ylabel="PSNR without noise, dB")
+        left.legend()
     for kind, mark in (("filter", "-"), ("method", "s"), ("network", "o")):
         points = sorted((r["gain"], r["psnr"]["0"]) for r in rows if r["kind"] == kind)
         if points:
             right.semilogx(*zip(*points, strict=True), mark, label=kind)
-    right.set(xlabel="noise gain at 0.01", ylabel="PSNR without noise, dB")
+    count = rows[0]["pictures"]
+    right.set(xlabel="noise gain at 0.01", ylabel=f"PSNR without noise, dB, {count} pictures")
     right.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
