@@ -4,9 +4,8 @@
 
 Each case is a process forked from one that has imported the libraries: `proxlab deblur` on a 16-bit TIFF made
 here, its peak taken from outside (wait4), the estimate from the receipt. Few iterations: they repeat the same
-memory. --tiled SIDE adds pictures of SIDE x SIDE
-under --max-memory, from file to file. Results: results/memory.json and memory.md; what is in the file for
-the same code is not run again without --again.
+memory. --tiled SIDE adds pictures of SIDE x SIDE under --max-memory, from file to file. Results:
+results/memory.json and memory.md; what is in the file for the same code is not run again without --again.
 """
 
 from __future__ import annotations
@@ -113,7 +112,9 @@ def rows(args: argparse.Namespace, file: ResultFile, code: str) -> Iterator[list
         for method, side, channels, options in cases(args):
             colour = "grey" if channels == 1 else "colour"
             key = f"{method}, {side}x{side} {colour}"
-            record = None if args.again else file.find(key, code=code)
+            record = file.find(key) if args.keep else None if args.again else file.find(key, code=code)
+            if record is None and args.keep:
+                continue
             if record is None:
                 if made != (side, channels):
                     picture(side, channels, folder / "in.tif")
@@ -145,6 +146,7 @@ def main() -> None:
     add("--megapixels", type=float, nargs="*", default=[1, 4, 16], help="sizes [1 4 16]")
     add("--methods", nargs="+", default=list(FEW), choices=list(FEW), help="[all]")
     add("--tiled", type=int, nargs="*", default=[], metavar="SIDE", help="pictures under --allow, in tiles")
+    add("--keep", action="store_true", help="only the table of what is in the file, for whatever code")
     add("--allow", default="2G", metavar="SIZE", help="what those pictures may take [2G]")
     add("--again", action="store_true", help="measure what is in the file, too")
     add("--scratch", metavar="DIR", help="where pictures are made [the system's temporary folder]")

@@ -16,6 +16,7 @@ Shape = tuple[int, int, int]
 
 # In planes of float32 in the size of the picture, held pixels included, as benchmarks/memory.py found them.
 LEVEL = (8.8, 3.75)  # estimating the noise: for one channel at a time, and for each channel
+TILE = 1.85  # a tile in units of a picture: masks at the ends, a heap that keeps what was freed
 PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every picture
 STORED = 4.0  # storing the result, for each channel
 BESIDE_NETWORK = 0.5  # of a method's own memory that is held while its network works
@@ -101,7 +102,8 @@ def tiled_memory(method: Method, prior: Any, extent: Extent, side: int) -> int:
     channels, height, width = extent.planes
     rows = 3 * min(side, height) * width * channels * extent.stored  # read, solved, laid out
     sample = _part(extent, 1024)
-    return rows + max(needed_memory(method, prior, part) for part in (_part(extent, side), sample))
+    tile = int(TILE * working_memory(method, prior, _part(extent, side).field, extent.working))
+    return rows + max(tile, needed_memory(method, prior, sample))
 
 
 def _part(extent: Extent, side: int) -> Extent:
