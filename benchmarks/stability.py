@@ -189,7 +189,7 @@ def networks(args: argparse.Namespace) -> str:
             )
             best = random.noisy.amax(1)
             rows.append([
-                Path(file).stem, f"{100 * share:g} %",
+                Path(file).name.removesuffix(".safetensors"), f"{100 * share:g} %",
                 f"{float((random.noisy.mean(1) / x.flatten(1).norm(dim=1)).mean()):.3f}",
                 f"{float((worst.error / x.flatten(1).norm(dim=1)).mean()):.3f}",
                 f"{float((worst.error / random.noisy.mean(1)).mean()):.2f}",
@@ -198,7 +198,8 @@ def networks(args: argparse.Namespace) -> str:
             ])  # fmt: skip
             print(*rows[-1], flush=True)
     marks = ", ".join(
-        f"{Path(f).stem} {hashlib.sha256(find(f).read_bytes()).hexdigest()[:8]}" for f in args.networks
+        f"{Path(f).name.removesuffix('.safetensors')} {hashlib.sha256(find(f).read_bytes()).hexdigest()[:8]}"
+        for f in args.networks
     )
     head = ["network", "budget", "random error", "worst error", "factor", "least factor over the worst draw"]
     head += ["C by random noise", "C by attack"]
