@@ -19,7 +19,7 @@ STEPS = 8
 # Chosen on photographs of BSDS500/val that are not in BSD68: 0.18 to 0.3 and 0.8 to 1.2.
 WEIGHT = 0.23  # lam / sigma^2: at 1/4 the data steps let no more noise through than the denoiser is told
 LAST = 0.8  # the last level in units of the noise: what is left by then is less
-MARGIN, FLOOR = 1.05, 1 / 255  # of an estimated level: too low costs much more than too high
+MARGIN, FLOOR = 1.01, 1 / 255  # of an estimated level: 1.05 lost 0.11 dB on those photographs
 FEW, ENOUGH = (
     12,
     0.01,
