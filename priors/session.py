@@ -163,8 +163,8 @@ class Session:
 
     def save(self) -> None:
         """Write the state beside OUT."""
-        notes = {"best": self.best, "seconds": self.seconds, "work": self.work, "start": self.start}
-        notes |= {"recipe": asdict(cast(Any, self.recipe))}
+        notes: dict[str, Any] = {"best": self.best, "seconds": self.seconds, "work": self.work}
+        notes |= {"recipe": asdict(cast(Any, self.recipe)), "start": self.start}
         notes |= {"data": self.data.fingerprint, "psnr": self.psnr}
         self.learner.save(self.places.state, {"session": json.dumps(notes)})
 
