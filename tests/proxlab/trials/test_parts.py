@@ -247,4 +247,6 @@ def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(sce
     x = subject.at(0.01).reconstruct(op, tensor(scene.data(), "cpu"))
     assert x.shape[1:] == op.img_size and bool(torch.isfinite(x).all())
     with pytest.raises(UsageError, match="trained for another psf"):
-        subject.at(0.01).reconstruct(Scene("b", scene.wide, PSF[::-1].copy(), scene.margin).operator(), op.A(x))
+        subject.at(0.01).reconstruct(
+            Scene("b", scene.wide, PSF[::-1].copy(), scene.margin).operator(), op.A(x)
+        )
