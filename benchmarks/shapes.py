@@ -32,6 +32,7 @@ TOP = 55 / 255
 SHAPES = {
     "32/64/128, 2 blocks each": ((32, 64, 128), (2, 2, 2)),
     "the same with ReLU": ((32, 64, 128), (2, 2, 2)),
+    "the same with silu": ((32, 64, 128), (2, 2, 2)),
     "64, one scale, 6 blocks": ((64,), (6,)),
     "24/48/96/192, 2 blocks each": ((24, 48, 96, 192), (2, 2, 2, 2)),
 }
@@ -48,7 +49,8 @@ class Hard(Block):
 def network(name: str) -> nn.Module:
     """A shape with its first weights."""
     widths, blocks = SHAPES[name]
-    net = build("denoiser", DenoiserConfig(widths=widths, blocks=blocks), seed=0)
+    sharpness = {"sharpness": 1.0} if "silu" in name else {}
+    net = build("denoiser", DenoiserConfig(widths=widths, blocks=blocks, **sharpness), seed=0)
     for module in net.modules():
         if isinstance(module, Block) and "ReLU" in name:
             module.__class__ = Hard

@@ -19,13 +19,16 @@ class DenoiserConfig:
     ...).
 
     `bias=False` leaves out every additive constant, so that the residual is homogeneous of degree one up to
-    the activation. `sigma` is the range of noise levels it was trained on, as fractions of the data range.
+    the activation. `sharpness` is s in the activation x sigmoid(s x): smooth for every s, silu at 1, ReLU at
+    infinity; the values inside are small, and silu is almost linear on them. `sigma` is the range of noise
+    levels it was trained on, as fractions of the data range.
     """
 
     channels: int = 1
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (2, 2, 2)
     bias: bool = True
+    sharpness: float = 8.0
     sigma: tuple[float, float] = (0.0, 55 / 255)
 
     def __post_init__(self) -> None:
@@ -37,24 +40,30 @@ class DenoiserConfig:
             )
             raise ValueError(message)
 
+        if not 0 < self.sharpness < float("inf"):
+            message = f"sharpness is {self.sharpness!r}: give a positive number."
+            raise ValueError(message)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class Block(nn.Module):
-    """x + conv(silu(conv(x))), 3x3."""
+    """x + conv(act(conv(x))), 3x3, act(x) = x sigmoid(s x) = silu(s x) / s."""
 
-    def __init__(self, width: int, *, bias: bool):
+    def __init__(self, width: int, *, bias: bool, sharpness: float):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1, bias=bias)
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=bias)
-        with torch.no_grad():
-            self.second.weight.mul_(
-                0.3
-            )  # near the identity at the start: deep stacks then train at a high rate
+        self.sharpness = sharpness
+        with torch.no_grad():  # near the identity at the start: deep stacks then train at a high rate
+            self.second.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.silu(self.first(x)))
+        s, bias = self.sharpness, self.first.bias
+        scaled = (s * self.first.weight, None if bias is None else s * bias)  # cheaper than scaling pictures
+        inner = functional.silu(functional.conv2d(x, *scaled, padding=1))
+        return x + functional.conv2d(inner, self.second.weight / s, self.second.bias, padding=1)
 
 
 class Denoiser(nn.Module):
@@ -62,10 +71,10 @@ class Denoiser(nn.Module):
 
     y is (B, C, H, W) of any height and width, on [0, 1] plus noise; sigma is a float or a tensor of one level
     a sample, a fraction of the data range. The residual is scaled by sigma, so D(y, 0) = y exactly. Only
-    smooth operations (convolutions, SiLU), so D is infinitely differentiable in y. Above the trained range,
-    s = config.sigma[1], contrast is reduced to it:
-    D(y, sigma) = 1/2 + (D(1/2 + c (y - 1/2), s) - 1/2) / c with c = s / sigma,
-    which is what the formula becomes when N sees c (y - 1/2) and s.
+    smooth operations (convolutions, x sigmoid(s x)), so D is smooth in y (C infinity). Above the trained
+    range, top = config.sigma[1], contrast is reduced to it:
+    D(y, sigma) = 1/2 + (D(1/2 + c (y - 1/2), top) - 1/2) / c with c = top / sigma,
+    which is what the formula becomes when N sees c (y - 1/2) and top.
 
     With `precision="auto"` a float32 picture without gradients runs in bfloat16 where the processor has it;
     "fp32" turns that off. float64 weights and input stay float64.
@@ -86,13 +95,14 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config, self.precision = config, precision
         widths, bias = config.widths, config.bias
+        sharpness = config.sharpness
         self.head = nn.Conv2d(4 * config.channels + 1, widths[0], 3, padding=1, bias=bias)
         self.encoders = nn.ModuleList(
-            _stack(w, n, bias) for w, n in zip(widths[:-1], config.blocks[:-1], strict=True)
+            _stack(w, n, bias, sharpness) for w, n in zip(widths[:-1], config.blocks[:-1], strict=True)
         )
-        self.middle = _stack(widths[-1], config.blocks[-1], bias)
+        self.middle = _stack(widths[-1], config.blocks[-1], bias, sharpness)
         self.decoders = nn.ModuleList(
-            _stack(w, n, bias) for w, n in zip(widths[:-1], config.blocks[:-1], strict=True)
+            _stack(w, n, bias, sharpness) for w, n in zip(widths[:-1], config.blocks[:-1], strict=True)
         )
         steps = list(pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=bias) for a, b in steps)
@@ -132,8 +142,8 @@ class Denoiser(nn.Module):
         return functional.pixel_shuffle(self.tail(z), 2)
 
 
-def _stack(width: int, count: int, bias: bool) -> nn.Sequential:
-    return nn.Sequential(*(Block(width, bias=bias) for _ in range(count)))
+def _stack(width: int, count: int, bias: bool, sharpness: float) -> nn.Sequential:
+    return nn.Sequential(*(Block(width, bias=bias, sharpness=sharpness) for _ in range(count)))
 
 
 def _wants_grad(network: nn.Module, x: Tensor) -> bool:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from priors.denoiser import Denoiser, DenoiserConfig, noise_levels, reflect_to_multiple
+from priors.denoiser import Block, Denoiser, DenoiserConfig, noise_levels, reflect_to_multiple
 
 
 def small(channels=1, **config):
@@ -87,6 +87,29 @@ def test_above_the_trained_range_contrast_is_reduced():
     levels = torch.tensor([0.4, 0.05], dtype=torch.float64)
     assert torch.allclose(net(x, levels)[1:], net(x[1:], 0.05), atol=1e-14)
     assert not torch.allclose(net(x, 0.4), small(sigma=(0.0, 0.4))(x, 0.4), atol=1e-4)
+
+
+@pytest.mark.parametrize(("bias", "sharpness"), [(True, 1.0), (True, 8.0), (False, 3.0)])
+def test_the_activation_is_x_sigmoid_of_s_x(bias, sharpness):
+    block = Block(3, bias=bias, sharpness=sharpness).double()
+    x = torch.randn(2, 3, 5, 6, dtype=torch.float64)
+    inner = block.first(x)
+    wanted = x + block.second(inner * torch.sigmoid(sharpness * inner))
+    assert torch.allclose(block(x), wanted, atol=1e-14)
+
+
+def test_sharpness_is_the_configurations():
+    soft, sharp = small(sharpness=1.0), small()
+    sharp.load_state_dict(soft.state_dict())
+    x = torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    assert sharp.config.sharpness == 8 and not torch.allclose(soft(x, 0.1), sharp(x, 0.1), atol=1e-6)
+    assert torch.autograd.gradcheck(lambda x: sharp(x, 0.1), x.requires_grad_())
+
+
+@pytest.mark.parametrize("sharpness", [0.0, -1.0, float("nan"), float("inf")])
+def test_sharpness_must_be_positive(sharpness):
+    with pytest.raises(ValueError, match=r"sharpness is .*: give a positive number\."):
+        DenoiserConfig(sharpness=sharpness)
 
 
 def test_config_must_be_consistent():
