@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from algorithms.splitting_variation import laplacian_spectrum, sees_everything
-from imaging.fft import irfft2, power_of, rfft2, scale_
+from imaging.fft import irfft2, power_of, rfft2
 from imaging.linsolve import conjugate_gradient, default_rtol
 from imaging.operator import embed, factored, solve_in_frequency
 
@@ -43,7 +43,7 @@ def tikhonov(
     structure = factored(op)
     if structure is not None and sees_everything(op):
         inverse = 1 / (power_of(structure.otf) + spectrum)
-        return irfft2(scale_(rfft2(y).mul_(structure.otf.conj()), inverse), size)
+        return irfft2(rfft2(y).mul_(structure.otf.conj()).mul_(inverse), size)
     b = op.A_adjoint(y)
     budget = (rtol or max(3 * default_rtol(y.dtype), 1e-7), max_iter)
     if structure is not None:

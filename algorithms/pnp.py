@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from imaging.blur import CircularBlur
-from imaging.fft import half_weights, irfft2, power_of, rfft2, scale_
+from imaging.fft import half_weights, irfft2, power_of, rfft2
 from imaging.fidelity import LeastSquares
 from imaging.linsolve import inner
 from imaging.masks import Identity
@@ -238,8 +238,8 @@ class SpectralLeastSquares(LeastSquares):
         gamma, right = column(gamma, z), rfft2(z)
         if isinstance(gamma, Tensor):
             right = (right + gamma * self._data) / (1 + gamma * self._power)
-        else:  # without another array, and without turning the real factor into complex numbers
-            right = scale_(right.add_(self._data, alpha=gamma), 1 / (1 + gamma * self._power))
+        else:  # without another array
+            right = right.add_(self._data, alpha=gamma).mul_(1 / (1 + gamma * self._power))
         return irfft2(right, (z.shape[-2], z.shape[-1]))
 
 

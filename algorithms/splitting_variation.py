@@ -10,7 +10,7 @@ from torch import Tensor
 
 from algorithms.state import State, relative_change
 from algorithms.variation import TotalVariation
-from imaging.fft import irfft2, power_of, rfft2, scale_
+from imaging.fft import irfft2, power_of, rfft2
 from imaging.fidelity import LeastSquares
 from imaging.operator import Factored, factored
 
@@ -93,7 +93,7 @@ def _unsplit(
     inverse = 1 / (power_of(otf) + penalty * laplacian_spectrum(size, x))
     while True:
         b = p / penalty
-        new = irfft2(scale_(torch.add(data, rfft2(_periodic_adjoint(v - b)), alpha=penalty), inverse), size)
+        new = irfft2(torch.add(data, rfft2(_periodic_adjoint(v - b)), alpha=penalty).mul_(inverse), size)
         z = _relaxed(_periodic_differences(new), v).add_(b)
         b = tv.project(z, radius)
         x, old, p, v = new, x, b * penalty, z.sub_(b)
@@ -111,7 +111,7 @@ def _split(
     while True:
         b = p / penalties.variation
         spectrum = rfft2(u - a).mul_(otf.conj()).add_(rfft2(_periodic_adjoint(v - b)), alpha=ratio)
-        new = irfft2(scale_(spectrum, inverse), size)
+        new = irfft2(spectrum.mul_(inverse), size)
         s = _relaxed(irfft2(spectrum.mul_(otf), size), u).add_(a)
         seen = structure.select(s)
         w = (seen - loss.prox_at(seen, 1 / penalties.data)) * penalties.data

@@ -80,18 +80,12 @@ def otf_of(psf: Tensor, size: tuple[int, int], origin: Origin | None = None) -> 
 
 
 def power_of(spectrum: Tensor) -> Tensor:
-    """|spectrum|^2 of a complex tensor, several times faster than abs().square().
+    """|spectrum|^2 of a complex tensor, several times faster than abs().square() or a sum over pairs.
 
     >>> power_of(torch.tensor([3 + 4j]))
     tensor([25.])
     """
-    return torch.view_as_real(spectrum).square().sum(-1)
-
-
-def scale_(spectrum: Tensor, factor: Tensor) -> Tensor:
-    """spectrum times a real factor, in place, without turning the factor into complex numbers."""
-    torch.view_as_real(spectrum).mul_(factor.unsqueeze(-1))
-    return spectrum
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def convolve(x: Tensor, otf: Tensor) -> Tensor:
