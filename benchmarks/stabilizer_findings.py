@@ -1,10 +1,9 @@
-"""What stabilizers.py makes of its records: tables, findings as yes or no, the frontier of the filters."""
+"""What stabilizers.py finds in its records: the paper's claims as yes or no, the frontier of the filters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,7 @@ def summary(records: Sequence[dict[str, Any]], conditions: Sequence[str]) -> dic
     noise = np.array([r["noise"] for r in records])
     return {
         "psnr": {c: float(m[0]) for c, m in means.items()},
+        "spread": {c: float(np.std([r[c][0] for r in records])) for c in conditions},
         "ssim": {c: float(m[1]) for c, m in means.items()},
         "gain": float(np.mean([r["gain"] for r in records])),
         "g": float(np.mean(np.sqrt(np.clip(moved**2 - clean**2, 0, None)) / noise)),
@@ -57,30 +57,6 @@ def summary(records: Sequence[dict[str, Any]], conditions: Sequence[str]) -> dic
         "eta": float(clean.max()),
         "pictures": len(records),
     }
-
-
-def table(rows: Rows, conditions: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Head and body of the main table."""
-    head = [f"PSNR in dB, {rows[0]['pictures']} pictures", *conditions]
-    head += ["SSIM 0", "SSIM 0.01", "gain", "g", "ratio", "eta"]
-    body = []
-    for r in rows:
-        line = [r["name"], *(f"{r['psnr'][c]:.2f}" for c in conditions)]
-        line += [f"{r['ssim'][c]:.3f}" for c in ("0", "0.01")]
-        body.append([*line, f"{r['gain']:.2f}", f"{r['g']:.2f}", f"{r['ratio']:.2f}", f"{r['eta']:.1f}"])
-    return head, body
-
-
-def costs(rows: Rows) -> tuple[list[str], list[list[str]]]:
-    """What each network costs, and how far above the frontier of the filters it stands."""
-    head = ["network", "weights", "multiply-adds a pixel", "Gpixel trained", "minutes", "ms, 256x256"]
-    body = []
-    for r in networks(rows):
-        line = [r["name"], f"{r['weights']:,}", f"{r['multiply_adds']:,.0f}", f"{r['gigapixels']:.3f}"]
-        body.append(
-            [*line, f"{r['minutes']:.1f}", f"{r['milliseconds']:.0f}", f"{above_filters(rows, r):+.2f}"]
-        )
-    return [*head, "dB above the filters"], body
 
 
 def networks(rows: Rows) -> Rows:
@@ -136,7 +112,7 @@ def answers(rows: Rows) -> list[str]:
         text = ", ".join(f"{n} {fall:.1f} dB" for n, (_, fall) in losses.items())
         lines.append(_line("NN trained at 0: the network with most weights loses most at 0.01",
                            by_size[-1] == max(by_size), text))  # fmt: skip
-    return lines + _best_small(paper)
+    return lines + _best_small(paper) + _proof(rows) + _small(paper)
 
 
 def _ordered(title: str, found: dict[str, Any], order: Sequence[str], condition: str) -> list[str]:
@@ -181,48 +157,34 @@ def _best_small(paper: Rows) -> list[str]:
     return lines
 
 
+def _proof(rows: Rows) -> list[str]:
+    """The smallest proven Lipschitz constant that gains 1 dB over the blurred picture."""
+    blurred = next(r for r in rows if r["kind"] == "input")["psnr"]["0"]
+    rises = sorted((r["lipschitz"], r["psnr"]["0"] - blurred) for r in networks(rows) if r["lipschitz"])
+    if not rises:
+        return []
+    text = ", ".join(f"L = {bound:g}: {rise:+.2f} dB" for bound, rise in rises)
+    least = next((bound for bound, rise in rises if rise >= 1), None)
+    title = "a network of proven Lipschitz constant gains 1 dB over the blurred picture"
+    return [
+        _line(
+            title if least is None else f"{title}, the smallest with L = {least:g}", least is not None, text
+        )
+    ]
+
+
+def _small(paper: Rows) -> list[str]:
+    """Which of the architectures has the fewest weights, which the fewest multiply-adds a pixel."""
+    sizes = {
+        f"{r['arch']} {r['width']}": (r["weights"], r["multiply_adds"]) for r in paper if not r["lipschitz"]
+    }
+    if len(sizes) < 2:
+        return []
+    fewest = [min(sizes, key=lambda name: sizes[name][n]) for n in (0, 1)]
+    text = ", ".join(f"{name} {w:,} and {m:,.0f}" for name, (w, m) in sorted(sizes.items()))
+    title = f"one is small in both senses, {fewest[0]} in weights and {fewest[1]} in multiply-adds a pixel"
+    return [_line(title, fewest[0] == fewest[1], text)]
+
+
 def _line(title: str, holds: bool, numbers: str) -> str:
     return f"- {'yes' if holds else 'NO '} {title} ({numbers})"
-
-
-def price_of_the_proof(rows: Rows) -> tuple[list[str], list[list[str]]]:
-    """Accuracy against the proven constant, beside the blurred picture."""
-    blurred = next(r for r in rows if r["kind"] == "input")["psnr"]["0"]
-    head = ["Lipschitz constant, proven", "PSNR 0", "above blurred", "PSNR 0.01", "gain measured", "filters"]
-    body = []
-    for r in sorted((r for r in networks(rows) if r["lipschitz"]), key=lambda r: r["lipschitz"]):
-        line = [r["name"], f"{r['psnr']['0']:.2f}", f"{r['psnr']['0'] - blurred:+.2f}"]
-        body.append([*line, f"{r['psnr']['0.01']:.2f}", f"{r['gain']:.2f}", f"{above_filters(rows, r):+.2f}"])
-    return head, body
-
-
-def draw(rows: Rows, path: Path) -> None:
-    """Accuracy against the proven constant (left), everything in the plane of gain and accuracy (right)."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    bounded = sorted((r["lipschitz"], r["psnr"]["0"]) for r in networks(rows) if r["lipschitz"])
-    panels = 1 + bool(bounded)
-    figure, axes = plt.subplots(
-        1, panels, figsize=(5.5 * panels, 4.5), squeeze=False, constrained_layout=True
-    )
-    left, right = axes[0, 0], axes[0, -1]
-    if bounded:
-        blurred = next(r for r in rows if r["kind"] == "input")["psnr"]["0"]
-        left.semilogx(*zip(*bounded, strict=True), "o-", base=2)
-        left.axhline(blurred, color="grey", linestyle=":", label="blurred")
-        left.axhline(blurred + 1, color="grey", linestyle="--", label="1 dB above it")
-        left.set(xlabel="Lipschitz constant, by construction", ylabel="PSNR without noise, dB")
-        left.legend()
-    for kind, mark in (("filter", "-"), ("method", "s"), ("network", "o")):
-        points = sorted((r["gain"], r["psnr"]["0"]) for r in rows if r["kind"] == kind)
-        if points:
-            right.semilogx(*zip(*points, strict=True), mark, label=kind)
-    count = rows[0]["pictures"]
-    right.set(xlabel="noise gain at 0.01", ylabel=f"PSNR without noise, dB, {count} pictures")
-    right.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)

@@ -9,6 +9,9 @@ psf 10 % wider without noise, every draw seeded by picture and condition, the sa
 picture goes to results/stabilizers_SET.json at once and is not computed again while picture, network file and
 code are the same (`--keep`: not for code).
 
+First the form of the authors' table, mean and standard deviation over pictures; then every row. Methods that
+take long see the first pictures only (`--few`): tables of those pictures alone follow, so that all compare.
+
 Columns: PSNR in dB (clipped to [0, 1]); gain, the mean of |f(y + e) - f(y)| / |e| at noise 0.01; g, the
 paper's sqrt(|f(y + e) - x|^2 - |f(y) - x|^2) / |e|; ratio, the mean of (|f(y + e) - x| - |f(y) - x|) / |e|;
 eta, the largest |f(y) - x|, at that noise. Milliseconds and training minutes are processor time.
@@ -27,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import stabilizer_findings as findings
+import stabilizer_tables as tables
 import torch
 from common import (
     RESULTS,
@@ -60,7 +64,7 @@ SIDE, WIDTH, PEAK = 256, 1.3, 255.0
 LEVELS = (0.0, 0.01, 0.025, 0.05, 0.075)
 WEIGHTS = (1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2, 3e-2, 1e-1)  # of the plain filter
 SOURCES = ("imaging", "algorithms", "priors", "priors/networks", "proxlab", "proxlab/methods")
-SLOW = ("pnp", "unrolled")  # half a minute and more for the seven conditions of a picture
+SLOW = ("tv", "pnp", "unrolled")  # half a minute and more for the seven conditions of a picture
 CONDITIONS = [*(f"{level:g}" for level in LEVELS), "poisson", "wider"]
 Reconstruct = Callable[[Any, torch.Tensor, str], torch.Tensor]  # operator told, data, condition
 
@@ -158,8 +162,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
         yield Row(f"Tikhonov filter, weight {weight:g}", partial(filtered, weight=weight), our_code(), facts)
     for method in args.methods:
         slow = method in SLOW
-        name = f"{method}, first {args.few} pictures only" if slow else method
-        yield Row(name, partial(front, method=method), our_code(), {"kind": "method", "slow": slow})
+        yield Row(method, partial(front, method=method), our_code(), {"kind": "method", "slow": slow})
     for path in [*shipped(), *args.networks]:
         yield network_row(path)
 
@@ -202,7 +205,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         except UsageError as error:
             print(f"{row.name} is left out: {error}")
             continue
-        summaries.append({"name": row.name, **row.facts, **findings.summary(records, CONDITIONS)})
+        summary = findings.summary(records, CONDITIONS)
+        summaries.append({"name": row.name, **row.facts, **summary, "records": records})
     return summaries
 
 
@@ -210,6 +214,20 @@ def centre(pixels: np.ndarray) -> torch.Tensor:
     top, left = ((n - min(n, SIDE)) // 2 for n in pixels.shape)
     piece = pixels[top : top + SIDE, left : left + SIDE]
     return torch.from_numpy(np.ascontiguousarray(piece, np.float32))[None, None]
+
+
+def report(rows: list[dict[str, Any]]) -> list[str]:
+    """The tables and the answers; once more over the first pictures where some rows have seen fewer."""
+    parts, some = [], any(row["kind"] == "network" for row in rows)
+    same = tables.alike(rows, CONDITIONS)
+    for part in [rows] if same[0]["pictures"] == rows[0]["pictures"] else [rows, same]:
+        parts += [markdown(*tables.paper_form(part, CONDITIONS))] if some else []
+        parts.append(markdown(*tables.table(part, CONDITIONS)))
+    if some:
+        parts += [markdown(*tables.costs(rows)), "\n".join(findings.answers(rows))]
+    if any(row.get("lipschitz") for row in rows):
+        parts.append(markdown(*tables.price_of_the_proof(rows)))
+    return parts
 
 
 def main() -> None:
@@ -220,20 +238,15 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="*", default=["tikhonov", "tv", "pnp", "unrolled"])
     parser.add_argument("--limit", type=int, default=68, help="how many pictures")
-    parser.add_argument("--few", type=int, default=3, help=f"how many for {' and '.join(SLOW)}")
+    parser.add_argument("--few", type=int, default=6, help=f"how many for {' and '.join(SLOW)}")
     parser.add_argument("--keep", action="store_true", help="records of filters and methods outlive the code")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    table = measure(args)
-    parts = [markdown(*findings.table(table, CONDITIONS))]
-    if any(row["kind"] == "network" for row in table):
-        parts += [markdown(*findings.costs(table)), "\n".join(findings.answers(table))]
-    if any(row.get("lipschitz") for row in table):
-        parts.append(markdown(*findings.price_of_the_proof(table)))
-    findings.draw(table, args.out / f"stabilizers_{set_name(args.images)}.png")
-    text = "\n\n".join([*parts, circumstances(args.threads)])
+    rows = measure(args)
+    text = "\n\n".join([*report(rows), circumstances(args.threads)])
+    tables.draw(rows, args.out / f"stabilizers_{set_name(args.images)}.png")
     print(text)
     write_text(args.out / f"stabilizers_{set_name(args.images)}.md", text + "\n")
 
