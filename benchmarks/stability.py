@@ -318,12 +318,13 @@ def main() -> None:
     add("--minutes", type=float, nargs="+", default=[0.0], help="studies of this length; 0 is --quick")
     add("--folder", type=Path, help="where the table keeps its units of work")
     add("--cpu", action="store_true", help="processor seconds on one thread")
+    add("--out", type=Path, default=RESULTS, help="folder of the result tables")
     args = parser.parse_args()
     torch.manual_seed(0)
     text = known() if args.part == "known" else globals()[args.part](args)
     print(text)
     suffix = "" if args.images is None else f"_{set_name(args.images)}"
-    write_text(RESULTS / f"stability_{args.part}{suffix}.md", text + "\n")
+    write_text(args.out / f"stability_{args.part}{suffix}.md", text + "\n")
 
 
 if __name__ == "__main__":
