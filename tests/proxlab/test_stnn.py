@@ -68,6 +68,16 @@ def test_more_noise_than_in_training_is_said(picture, tmp_path):
     assert any("trained with noise up to 0, the picture has 0.05" in text for text in info["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("front", "sigma", "said"),
+    [("cgls:2", 0.012, False), ("cgls:2", 0.014, True), ("none", 0.0015, False), ("none", 0.012, True)],
+)
+def test_a_pre_processor_makes_up_for_a_little_noise(front, sigma, said, picture, tmp_path):
+    path = stored(tmp_path / "own.safetensors", recipe(noise=(0.0, 0.0), preprocess=front))
+    _, info = proxlab.deblur(picture, PSF, method="stnn", prior=path, sigma=sigma, return_info=True)
+    assert any("it may amplify it" in text for text in info["warnings"]) == said
+
+
 def test_the_shipped_one_that_fits_psf_and_noise_is_taken(picture, tmp_path, monkeypatch):
     monkeypatch.setattr(base, "WEIGHTS", tmp_path)
     with pytest.raises(UsageError, match="none ships with this version: make one with `proxlab train deblur"):
