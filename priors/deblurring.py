@@ -31,7 +31,7 @@ from priors.data import NoisyPatches, Pictures
 from priors.losses import Batch, Loss, Objective, l1, l2, log_mse
 from priors.networks.layers import freeze_statistics
 from priors.precision import PRECISIONS
-from priors.recipe import VALIDATION_SEED, check_counts, recipe_from, refuse_start
+from priors.recipe import VALIDATION_SEED, check_counts, recipe_from, refuse_other_shape, refuse_start
 
 ARCHITECTURES = ("ssnet", "unet", "nafnet", "bounded")
 INJECTIONS = ("before", "after", "none")
@@ -173,6 +173,7 @@ class Deblurring:
     def started_from(self, card: Mapping[str, Any]) -> Deblurring:
         """In the configuration of a checkpoint of the same architecture, whatever its blur was."""
         refuse_start(card["kind"], self.arch, (self.arch,))
+        refuse_other_shape(card, self.config)
         return replace(self, config=card["config"])
 
     def batches(self, pictures: Pictures) -> BlurredPairs:

@@ -18,7 +18,7 @@ from priors.data import Pictures
 from priors.deblurrer import Deblurrer, DeblurrerConfig
 from priors.losses import Batch, Objective, l1, l2, log_mse
 from priors.precision import PRECISIONS
-from priors.recipe import VALIDATION_SEED, check_counts, check_levels, refuse_start
+from priors.recipe import VALIDATION_SEED, check_counts, check_levels, refuse_other_shape, refuse_start
 
 LEVELS = (2.55 / 255, 7.65 / 255, 12.75 / 255)
 LOSSES = {"l1": l1, "l2": l2, "ln-mse": log_mse}
@@ -71,8 +71,12 @@ class NonBlind:
     def started_from(self, card: Mapping[str, Any]) -> NonBlind:
         """In the configuration of an unrolled network, or around a denoiser or learned proximal network."""
         refuse_start(card["kind"], self.kind, STARTS)
+        inner = self.config.get("network", {})
         if card["kind"] == "unrolled":
+            refuse_other_shape(card, {k: v for k, v in self.config.items() if k != "network"})
+            refuse_other_shape({**card, "config": card["config"]["network"]}, inner)
             return replace(self, config=card["config"])
+        refuse_other_shape(card, inner)
         return replace(self, config={**self.config, "prior": card["kind"], "network": card["config"]})
 
     def batches(self, pictures: Pictures) -> BlurryPatches:

@@ -200,4 +200,7 @@ def test_impossible_recipes_are_refused(fields, text):
 def test_only_its_own_architecture_can_be_a_start():
     with pytest.raises(ValueError, match="a ssnet starts from ssnet only"):
         BASE.started_from({"kind": "unet", "config": {}})
-    assert BASE.started_from({"kind": "ssnet", "config": {"width": 9}}).config == {"width": 9}
+    card = {"kind": "ssnet", "config": {"channels": 1, "width": 9}}
+    assert replace(BASE, config={"channels": 1}).started_from(card).config["width"] == 9
+    with pytest.raises(ValueError, match=r"of kind ssnet with width = 9, asked is width = 5: give --net"):
+        replace(BASE, config={"width": 5}).started_from(card)

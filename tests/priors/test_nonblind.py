@@ -87,12 +87,13 @@ def test_it_starts_from_a_denoiser_and_goes_on_from_itself(folder):
     start = folder.parent / "denoiser.safetensors"
     denoiser = build("denoiser", replace(INNER, widths=(6, 6)), seed=3)
     save_network(start, denoiser, {})
-    session = begin(places(folder, "net.safetensors"), RECIPE, PLAN, start=start)
+    recipe = replace(RECIPE, config={"network": {"channels": 1}, "steps": 2})
+    session = begin(places(folder, "net.safetensors"), recipe, PLAN, start=start)
     assert session.recipe.config["network"]["widths"] == [6, 6]
     inner = session.learner.network.network.state_dict()
     assert all(torch.equal(inner[k], t) for k, t in denoiser.state_dict().items())
     finish(session)
-    further = begin(places(folder, "more.safetensors"), RECIPE, PLAN, start=session.places.out)
+    further = begin(places(folder, "more.safetensors"), recipe, PLAN, start=session.places.out)
     begun = further.learner.network.state_dict()
     assert all(torch.equal(begun[k], t) for k, t in load_file(session.places.out).items())
 
@@ -142,3 +143,16 @@ def test_validation_uses_the_same_blur_every_time(folder):
 def test_impossible_recipes(change, text):
     with pytest.raises(ValueError, match=text):
         sessions.replace(RECIPE, **change)
+
+
+def test_a_start_of_another_shape_is_refused():
+    wide = {"kind": "denoiser", "config": {**INNER.to_dict(), "channels": 3}}
+    with pytest.raises(
+        ValueError, match=r"of kind denoiser with channels = 3, asked is channels = 1: give --color"
+    ):
+        RECIPE.started_from(json.loads(json.dumps(wide)))
+    whole = {"kind": "unrolled", "config": {**CONFIG, "steps": 8}}
+    with pytest.raises(ValueError, match=r"of kind unrolled with steps = 8, asked is steps = 2: give --net"):
+        RECIPE.started_from(whole)
+    again = {"kind": "unrolled", "config": CONFIG}
+    assert RECIPE.started_from(again).config == CONFIG
