@@ -51,15 +51,20 @@ class Job:
         self, outcome: Outcome, result: NDArray[Any], *, seconds: float, peak_memory: int | None
     ) -> Job:
         """The same job with what came out of it."""
-        warnings = self.warnings + tuple(outcome.warnings)
+        warnings, other = self.warnings + tuple(outcome.warnings), outcome.prior
         if outcome.status in FAILED:
             warnings += (f"{outcome.status.replace('_', ' ')}: {outcome.stop_reason}.",)
         return replace(
             self,
             method=outcome.method or self.method,
+            prior=other.name if other else self.prior,
             outcome=replace(outcome, warnings=()),
             warnings=warnings,
-            hashes={**self.hashes, "result": digest(result)},
+            hashes={
+                **self.hashes,
+                **({"prior": other.digest} if other and other.digest else {}),
+                "result": digest(result),
+            },
             seconds=seconds,
             peak_memory=peak_memory,
         )

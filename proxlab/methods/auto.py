@@ -1,4 +1,4 @@
-"""Auto: plug-and-play, which does better than total variation on photographs, held against the noise and it.
+"""Auto: the unrolled network or plug-and-play, whichever does better on photographs, held against tv.
 
 The figures are those of benchmarks/results/quality_bsd68_*.md.
 """
@@ -6,22 +6,27 @@ The figures are those of benchmarks/results/quality_bsd68_*.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxlab.methods.base import FAILED, Outcome, Supports, Task
 from proxlab.methods.common import level
 from proxlab.methods.pnp import METHOD as PNP
 from proxlab.methods.tv import METHOD as TV
+from proxlab.methods.unrolled import METHOD as UNROLLED
+
+if TYPE_CHECKING:
+    from proxlab.denoising import Prior
 
 ROOM = 1.3  # a residual so many times the noise level is worth a look at what the classical method leaves
+QUIET = 7 / 255  # below it plug-and-play does better than the unrolled network, above it worse
 
 
 @dataclass(frozen=True)
 class Auto:
-    """Plug-and-play where there is a denoiser, total variation otherwise and where the first fits badly."""
+    """A learned method where its network is there, total variation otherwise and where that fits badly."""
 
     name: str = "auto"
-    summary: str = "plug-and-play where there is a denoiser, checked against the noise level; else tv"
+    summary: str = "plug-and-play, unrolled in stronger noise, checked against the noise level; else tv"
     supports: Supports = replace(TV.supports, prior=True, family="denoiser")  # noqa: RUF009
 
     def memory(self, shape: tuple[int, int, int]) -> int:
@@ -36,15 +41,40 @@ class Auto:
             return _as(
                 TV, task, TV.run(task), "a weight was given, and total variation's is the one that has units"
             )
-        learned = PNP.run(task)
+        network = unrolled_for(task)
+        method, words = (PNP, "plug-and-play") if network is None else (UNROLLED, "the unrolled network")
+        learned = method.run(task if network is None else replace(task, prior=network))
+        learned = replace(learned, prior=network)
         if learned.status not in FAILED and fits(task, learned):
             why = "it does better than tv on photographs, and its residual is that of the noise"
-            return _as(PNP, task, learned, why)
+            return _as(method, task, learned, why)
         classical = TV.run(task)
         pair = f"residuals {learned.residual:.4g} and {classical.residual:.4g}, noise {task.sigma:.4g}"
         if learned.status in FAILED or misfit(task, classical) < misfit(task, learned) - 0.1:
-            return _as(TV, task, classical, f"plug-and-play explains the data worse ({pair})")
-        return _as(PNP, task, learned, f"total variation explains the data no better ({pair})")
+            return _as(TV, task, classical, f"{words} explains the data worse ({pair})")
+        return _as(method, task, learned, f"total variation explains the data no better ({pair})")
+
+
+def unrolled_for(task: Task) -> Prior | None:
+    """The shipped unrolled network where it was trained for the case and does better, else None.
+
+    White noise from QUIET to the strongest of its training, one psf, circular or unknown borders; not where
+    the caller chose a denoiser or a number of steps.
+    """
+    from imaging.blur import CircularBlur, WindowedBlur
+    from proxlab.denoising import choose_prior
+    from proxlab.networks import place, shipped
+
+    channels, own = task.y.shape[1], getattr(task.prior, "name", None)
+    name = shipped("unrolled", channels)
+    trained = task.noise.kind == "gaussian" and type(task.op) in (CircularBlur, WindowedBlur)
+    if not (trained and name and task.num_iter is None and own == shipped("denoiser", channels)):
+        return None
+    network = choose_prior(name, channels)
+    if network.channels != channels or not QUIET <= task.sigma <= network.network.config.sigma[1]:
+        return None
+    place(network, task.y.device, task.y.dtype)
+    return network
 
 
 def fits(task: Task, outcome: Outcome) -> bool:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from imaging.operator import LinearOperator
+    from proxlab.denoising import Prior
 
 BOUNDARIES = ("unknown", "circular", "reflect", "edge", "zero")
 NOISES = ("gaussian", "poisson")
@@ -66,8 +67,8 @@ class Outcome:
 
     status is "converged", "exact" (closed form), "stopped" (a rule or the caller's num_iter ended it on
     purpose), "max_iter" (the budget ended it) or "diverged" (x is the last good iterate). `method` names the
-    method that ran where another one chose it, `details` holds what else is worth keeping, such as how flat a
-    criterion was.
+    method that ran where another one chose it, `prior` is its network where that is not the task's. `details`
+    holds what else is worth keeping, such as how flat a criterion was.
     """
 
     x: Tensor
@@ -81,6 +82,7 @@ class Outcome:
     certificate: Mapping[str, object]
     warnings: tuple[str, ...] = ()
     method: str | None = None
+    prior: Prior | None = None
     details: Mapping[str, object] = field(default_factory=dict)
 
 

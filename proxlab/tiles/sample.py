@@ -129,7 +129,7 @@ def _settled(setting: Setting, outcome: Outcome) -> Setting:
     """The setting with what the method chose on the sample."""
     method = outcome.method or setting.method
     kept = {name: getattr(outcome, name) for name in KEPT.get(method, ())}
-    prior = setting.prior if load_method(method).supports.prior else None
+    prior = (outcome.prior or setting.prior) if load_method(method).supports.prior else None
     return replace(setting, method=method, prior=prior, **kept)
 
 

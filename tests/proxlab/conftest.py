@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from imaging.files.picture import write_picture
+from priors import base
+from priors.checkpoint import build, save_network
+from priors.denoiser import DenoiserConfig
 from proxlab.methods import METHODS
 from proxlab.methods.base import EVERYTHING, Outcome, Progress, Supports, Task
 
@@ -74,3 +77,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grey: np.ndarray) ->
     monkeypatch.chdir(tmp_path)
     write_picture("a.png", grey)
     return tmp_path
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two shipped denoisers, untrained."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name, channels in (("denoiser-gray", 1), ("denoiser-color", 3)):
+        net = build("denoiser", DenoiserConfig(channels=channels, widths=(4, 8), blocks=(1, 1)), seed=1)
+        save_network(folder / f"{name}.safetensors", net, {"note": "for tests"})
+    monkeypatch.setattr(base, "WEIGHTS", folder)
+    return folder
+
+
+@pytest.fixture
+def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "WEIGHTS", tmp_path / "none")

@@ -1,4 +1,4 @@
-"""Plug-and-play and RED through the front door, with a denoiser that anyone can compute; auto's choice."""
+"""Plug-and-play and RED through the front door, with a denoiser that anyone can compute."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,6 @@ from skimage import data
 from torch.nn.functional import conv2d, fold, pad, unfold
 
 import proxlab
-from priors import base
 from priors.checkpoint import build, save_network
 from priors.deblurrer import DeblurrerConfig
 from priors.denoiser import DenoiserConfig
@@ -73,23 +72,6 @@ def soften(x, sigma):
     kernel = torch.ones(x.shape[1], 1, 3, 3, dtype=x.dtype) / 9
     smooth = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
     return torch.lerp(x, smooth, min(1.0, 5 * float(sigma)))
-
-
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """Two shipped denoisers, untrained."""
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    for name, channels in (("denoiser-gray", 1), ("denoiser-color", 3)):
-        net = build("denoiser", DenoiserConfig(channels=channels, widths=(4, 8), blocks=(1, 1)), seed=1)
-        save_network(folder / f"{name}.safetensors", net, {"note": "for tests"})
-    monkeypatch.setattr(base, "WEIGHTS", folder)
-    return folder
-
-
-@pytest.fixture
-def nothing_ships(tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "WEIGHTS", tmp_path / "none")
 
 
 @pytest.mark.parametrize("sigma", [0.005, 0.03])
@@ -276,27 +258,6 @@ def test_a_network_that_deblurs_by_itself_is_no_prior(method):
     whole = build("unrolled", DeblurrerConfig(network={"widths": (4, 8), "blocks": (1, 1)}, steps=1), seed=1)
     with pytest.raises(UsageError, match="'Deblurrer' is no denoiser, it deblurs by itself: use it with me"):
         deblur(scene(24, 0.02)[1], BOX, method=method, sigma=0.02, prior=whole)
-
-
-def test_auto_takes_total_variation_without_a_denoiser(nothing_ships):
-    _, y = scene(32, 0.02)
-    info = deblur(y, BOX, sigma=0.02, return_info=True)[1]
-    assert info["method"] == "tv" and info["details"]["auto"] == "tv: no denoiser is at hand"
-
-
-def test_auto_takes_plug_and_play_when_its_residual_is_that_of_the_noise():
-    _, y = scene(48, 0.02)
-    x, info = deblur(y, BOX, sigma=0.02, prior=shrink, return_info=True)
-    assert info["method"] == "pnp" and info["details"]["auto"].startswith("pnp: it does better than tv")
-    np.testing.assert_array_equal(x, deblur(y, BOX, sigma=0.02, prior=shrink, method="pnp"))
-    with pytest.raises(UsageError, match=r"lam=0.001 with method 'auto' .* takes no prior: leave lam or"):
-        deblur(y, BOX, sigma=0.02, prior=shrink, lam=1e-3)
-
-
-def test_auto_drops_a_prior_that_does_not_explain_the_data():
-    _, y = scene(48, 0.01)
-    info = deblur(y, BOX, sigma=0.01, prior=lambda x, sigma: 0 * x + x.mean(), return_info=True)[1]
-    assert info["method"] == "tv" and "plug-and-play explains the data worse" in info["details"]["auto"]
 
 
 def test_the_command_takes_a_prior_and_its_receipt_replays(folder, weights, capsys):
