@@ -209,7 +209,10 @@ def _stat(entry: Mapping[str, Any] | None) -> str:
 def _difference(entry: Mapping[str, Any] | None) -> str:
     if entry is None:
         return DASH
-    return f"{100 * entry['mean']:+.1f}"
+    text = f"{100 * entry['mean']:+.1f}"
+    if entry["n"] > 1:
+        text += f' <span class="soft">[{100 * entry["low"]:+.1f}, {100 * entry["high"]:+.1f}]</span>'
+    return text
 
 
 def _ratio(entry: Mapping[str, Any] | None) -> str:

@@ -300,3 +300,11 @@ def test_a_flag_of_many_methods_is_one_item():
     flags = [{"method": m, "name": "surrogate", "level": "note", "text": "same", "count": 3} for m in "abc"]
     page = flag_list({"flags": [*flags, {**flags[0], "text": "other", "count": 1}]})
     assert page.count("<li") == 2 and "a, b, c: same (9 times)" in page and "a: other</li>" in page
+
+
+def test_a_difference_to_total_variation_shows_its_interval():
+    from proxlab.pages.tables import _difference
+
+    entry = {"mean": -0.021, "low": -0.03, "high": 0.004, "n": 8}
+    assert _difference(entry) == '-2.1 <span class="soft">[-3.0, +0.4]</span>'
+    assert _difference({**entry, "n": 1}) == "-2.1" and _difference(None) == "&ndash;"
