@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from imaging.operator import Factored, column, factored
 
 Schedule = tuple[tuple[float, float], ...]  # (level for the denoiser, gamma of the data step), a pair a step
 Apply = Callable[[Tensor], Tensor]
-Denoise = Callable[[Tensor, float], Tensor]
+Denoise = Callable[[Tensor, Any], Tensor]
 # The eight ways to lay a picture: which directions are mirrored, and whether rows then become columns.
 TURNS: tuple[tuple[tuple[int, ...], bool], ...] = (
     ((), False), ((3,), False), ((3,), True), ((2, 3), True),
@@ -64,8 +64,10 @@ def robust(noise: float, *, start: float, n: int, weight: float, floor: float, m
     return geometric(max(margin * noise, floor), start=start, n=n, weight=weight)
 
 
-def in_turn(denoise: Denoise, schedule: Schedule) -> Denoise:
+def in_turn(denoise: Denoise, schedule: Sequence[tuple[Any, Any]]) -> Denoise:
     """The denoiser with a picture turned or mirrored differently at each level of the schedule, and back.
+
+    Levels that are tensors are told apart by being the same objects.
 
     A network is not quite indifferent to orientation; what it leaves is then not left eight times alike.
     Zhang et al. (2022), whose "periodical geometric self-ensemble" costs nothing beside the turning.
@@ -77,7 +79,7 @@ def in_turn(denoise: Denoise, schedule: Schedule) -> Denoise:
     """
     turns = {sigma: TURNS[k % 8] for k, (sigma, _) in reversed(list(enumerate(schedule)))}
 
-    def denoised(x: Tensor, sigma: float) -> Tensor:
+    def denoised(x: Tensor, sigma: Any) -> Tensor:
         mirrors, across = turns.get(sigma, TURNS[0])
         z = x.flip(mirrors) if mirrors else x
         z = denoise(z.transpose(2, 3).contiguous() if across else z, sigma)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from algorithms.pnp import data_term
+from algorithms.pnp import data_term, in_turn
 from algorithms.unrolled import STEPS, Schedule, unroll
 from imaging.fidelity import LeastSquares
 from imaging.operator import embed
@@ -60,8 +60,8 @@ class Deblurrer(nn.Module):
     Any psf, size, border, mask or grid of psfs: where a data step has no closed form, a fixed number of
     conjugate gradients is taken. y is (B, C, h, w) on [0, 1], sigma a float or one level a sample; the result
     lies in the operator's domain, its window is what the sensor saw. A network for one channel treats several
-    one by one. Fresh, it is plug-and-play with the schedule of the configuration. `checkpointing=True` bounds
-    the memory of training, see `unroll`.
+    one by one. Fresh, it is plug-and-play with the schedule of the configuration, and like there the picture is
+    turned from step to step (`in_turn`). `checkpointing=True` bounds the memory of training, see `unroll`.
     """
 
     kind: ClassVar[str] = "unrolled"
@@ -91,10 +91,11 @@ class Deblurrer(nn.Module):
         noise = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).reshape(-1).expand(len(y))
         slopes = self.config.family == "pgd"  # they take the level as it is on average
         f = LeastSquares(op, y) if slopes else data_term(op, y, steps=self.config.inner, weigh=weigh)
+        pairs = self.schedule(noise)
         return unroll(
             f,
-            self.denoise,
-            self.schedule(noise),
+            in_turn(self.denoise, pairs),
+            pairs,
             x0=embed(op, y),
             step=STEPS[self.config.family],
             checkpointing=self.checkpointing,
