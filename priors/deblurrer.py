@@ -60,8 +60,8 @@ class Deblurrer(nn.Module):
     Any psf, size, border, mask or grid of psfs: where a data step has no closed form, a fixed number of
     conjugate gradients is taken. y is (B, C, h, w) on [0, 1], sigma a float or one level a sample; the result
     lies in the operator's domain, its window is what the sensor saw. A network for one channel treats several
-    one by one. Fresh, it is plug-and-play with the schedule of the configuration, and like there the picture is
-    turned from step to step (`in_turn`). `checkpointing=True` bounds the memory of training, see `unroll`.
+    one by one. Fresh, it is plug-and-play with the schedule of the configuration, and the picture is turned
+    from step to step like there (`in_turn`). `checkpointing=True` bounds the memory of training.
     """
 
     kind: ClassVar[str] = "unrolled"
