@@ -17,7 +17,8 @@ UNKNOWN = 0.5  # share of the batches with unknown borders; the others are circu
 
 
 def random_psf(rng: np.random.Generator, reach: int) -> np.ndarray:
-    """Camera shake (half of the draws, a lens of 0.3 to 0.8 pixels behind it), motion, Gaussian or defocus.
+    """Camera shake (five of eight draws, half of them with a lens of 0.3 to 0.8 pixels), motion, Gaussian or
+    defocus.
 
     float64, odd sides of at most `reach` (9 or more), sum 1, the centre at n // 2.
 
@@ -25,7 +26,7 @@ def random_psf(rng: np.random.Generator, reach: int) -> np.ndarray:
     >>> max(h.shape) <= 25, h.shape[0] % 2, round(float(h.sum()), 9)
     (True, 1, 1.0)
     """
-    kind = int(rng.integers(6))
+    kind = int(rng.integers(8))
     if kind == 0:
         psf = motion(rng.uniform(2, reach - 3), rng.uniform(0, 180))
     elif kind == 1:
@@ -35,8 +36,12 @@ def random_psf(rng: np.random.Generator, reach: int) -> np.ndarray:
         psf = disk(rng.uniform(0.7, (reach - 1) / 3))
     else:
         size = 5 + 2 * int(rng.integers((reach - 7) // 2))
-        lens = gaussian(rng.uniform(0.3, 0.8))
-        psf = _through(shake(int(rng.integers(2**31)), size), lens[_middle(lens, 3)])
+        psf = shake(int(rng.integers(2**31)), size)
+        if (
+            rng.uniform() < 0.5
+        ):  # measured psfs are often sharper
+            lens = gaussian(rng.uniform(0.3, 0.8))
+            psf = _through(psf, lens[_middle(lens, 3)])
     psf = psf[_middle(psf, reach)]
     return psf / psf.sum()
 
