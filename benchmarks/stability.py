@@ -289,7 +289,7 @@ def table(args: argparse.Namespace) -> str:
                 f"{e['ratio']['mean']:.2f}",
             ]
         rows.append([name, *cells, ", ".join(sorted(flags)) or ""])
-    rows.sort(key=lambda row: float(row[5]))
+    rows.sort(key=lambda row: float(row[2 + 3 * BUDGETS.index(0.03) + 1]))
     head = ["method", "0 %"]
     head += [f"{100 * b:g} %: {what}" for b in BUDGETS for what in ("random", "worst", "ratio")]
     head += ["flags"]
