@@ -156,6 +156,8 @@ def choose_prior(prior: Any, channels: int) -> Prior:
     """
     if prior is None:
         return choose_prior(_default(channels), channels)
+    if isinstance(prior, Prior):  # read in another process
+        return prior
     if callable(prior):
         return Prior(prior, type(prior).__name__, None, _channels(prior))
     if not isinstance(prior, str | os.PathLike):

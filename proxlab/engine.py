@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import torch
 
     from imaging.files.rows import RowReader
+    from proxlab.cluster import Workers
     from proxlab.job import Job
     from proxlab.pipeline import Prepared
     from proxlab.progress import Callback
+    from proxlab.remote import OnWorker
     from proxlab.request import Request
-    from proxlab.tiles.run import Plan
+    from proxlab.tiles.run import Mapper, Plan
 
 SIDES = range(2048, 127, -64)  # of tiles: larger ones gain little, smaller ones are mostly overlap
 SHARE = 0.8  # of the machine's memory that is used where nothing is said
@@ -41,6 +43,7 @@ class TiledArray:
     source: RowReader
     mask: Any
     axis: int | None  # where the caller has the channels
+    workers: Workers | None = None
 
     @property
     def job(self) -> Job:
@@ -51,7 +54,8 @@ class TiledArray:
         """The result in the caller's layout, and the record."""
         from proxlab.tiles.run import TiledRun
 
-        work = TiledRun(self.plan, self.source, self.mask, callback=callback)
+        mapper = mapper_of(self.workers)
+        work = TiledRun(self.plan, self.source, self.mask, callback=callback, mapper=mapper)
         out, row = np.empty(self.source.shape, self.source.dtype), 0
         for band in work.bands():
             out[row : row + len(band)] = band
@@ -61,28 +65,62 @@ class TiledArray:
         return back, job
 
 
-def make_ready(request: Request, image: Any, psf: Any, mask: Any) -> Prepared | TiledArray:
+def make_ready(
+    request: Request, image: Any, psf: Any, mask: Any, workers: Workers | None = None
+) -> Prepared | TiledArray:
     """Check and choose everything for a picture in memory, in one piece or in tiles as it must be.
 
-    Raises UsageError, InputError, MemoryLimitError.
+    workers do the tiles, if there are both. Raises UsageError, InputError, MemoryLimitError.
     """
     from proxlab.pipeline import prepare
 
-    text = isinstance(image, str | Path)  # refused there
-    image = image if text else np.asarray(image)
-    if text or (request.tile is None and image.size < SMALL):
-        return prepare(request, image, psf, mask)
-    layout = layout_of(image, request.channel_axis)
-    side = tile_side(request, layout, image.dtype, psf, written=image.nbytes)
+    return in_tiles(request, image, psf, mask, workers) or prepare(request, image, psf, mask)
+
+
+def ready_there(
+    workers: Workers | None, request: Request, image: Any, psf: Any, mask: Any
+) -> Prepared | TiledArray | OnWorker:
+    """The same with workers, if there are any: tiles are shared out, one piece is done by one of them."""
+    if workers is None:
+        return make_ready(request, image, psf, mask)
+    from proxlab.remote import OnWorker
+
+    tiled = in_tiles(request, image, psf, mask, workers)
+    return tiled or OnWorker(workers, request, image, psf, mask)
+
+
+def in_tiles(
+    request: Request, image: Any, psf: Any, mask: Any, workers: Workers | None = None
+) -> TiledArray | None:
+    """The picture planned in tiles, where they were asked for or are needed."""
+    if isinstance(image, str | Path):
+        return None  # refused later
+    image = np.asarray(image)
+    side = side_for(request, image, psf)
     if side is None:
-        return prepare(request, image, psf, mask)
+        return None
     from imaging.files.rows import ArrayRows
     from proxlab.tiles.run import plan_tiles
 
-    axis = layout.channel_axis
+    axis = layout_of(image, request.channel_axis).channel_axis
     source = ArrayRows(image if axis is None else np.moveaxis(image, axis, -1))
     plan = plan_tiles(replace(request, tile=side), source, psf, mask, side=side)
-    return TiledArray(plan, source, mask, axis)
+    return TiledArray(plan, source, mask, axis, workers)
+
+
+def side_for(request: Request, image: np.ndarray, psf: Any) -> int | None:
+    """`tile_side` of a picture in memory; a small one is not cut unasked."""
+    if request.tile is None and image.size < SMALL:
+        return None
+    layout = layout_of(image, request.channel_axis)
+    return tile_side(request, layout, image.dtype, psf, written=image.nbytes)
+
+
+def mapper_of(workers: Workers | None) -> Mapper:
+    """How tiles are done: by workers, or in a plain loop."""
+    from proxlab.tiles.run import one_by_one
+
+    return one_by_one if workers is None else workers.tiles
 
 
 def tile_side(request: Request, layout: Layout, dtype: np.dtype, psf: Any, *, written: int) -> int | None:

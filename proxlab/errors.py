@@ -37,6 +37,10 @@ class ConvergenceError(ProxlabError, RuntimeError):
     exit_code = 5
 
 
+class ClusterError(ProxlabError, RuntimeError):
+    """A cluster that cannot be reached, or that went away during the work."""
+
+
 class ProxlabWarning(UserWarning):
     """Something the caller should know about a result; issued when `info` was not asked for."""
 

@@ -66,10 +66,14 @@ def deblur(
     large, of whose blur rows and columns 0, 2, 4, ... were seen. max_memory: bytes, or a text such as "2G":
     the most this process may hold, libraries included; what needs more is done in tiles, or refused before
     the start. tile: side of the tiles in pixels; None cuts only what does not fit into max_memory, or into
-    the machine. device: "cpu", "cuda", ...; the GPU where there is one when None. seed:
-    decides every random draw. linear: the picture is sRGB; work in linear light and turn back. callback:
-    called with an `Update` (iteration, total, cost, residual, image) after iterations. return_info: also
-    return the record of the run, a dict; otherwise its warnings are issued as ProxlabWarning.
+    the machine. cluster: "local:N" works in N processes of one thread, "tcp://..." at that Dask scheduler,
+    a `dask.distributed.Client` with it: tiles are shared out, a picture in one piece goes to one worker,
+    without callbacks; the result is to the bit what one thread gives here, max_memory holds for each worker,
+    and a script needs `if __name__ == "__main__":`. device: "cpu", "cuda", ...; the GPU where there is one
+    when None. seed: decides every random draw. linear: the picture is sRGB; work in linear light and turn
+    back. callback: called with an `Update` (iteration, total, cost, residual, image) after iterations.
+    return_info: also return the record of the run, a dict; otherwise its warnings are issued as
+    ProxlabWarning.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def deblur(
     >>> sharp.dtype, sharp.shape, info["method"], info["sigma_rule"]
     (dtype('uint8'), (16, 16), 'identity', 'given')
     """
-    from proxlab.engine import make_ready
+    from proxlab.cluster import connected
+    from proxlab.engine import ready_there
 
     request = Request(
         sigma=sigma,
@@ -105,7 +110,8 @@ def deblur(
         linear=linear,
         tile=tile,
     )
-    result, job = make_ready(request, image, psf, mask).run(callback)
+    with connected(cluster) as workers:
+        result, job = ready_there(workers, request, image, psf, mask).run(callback)
     return _answer(result, job, return_info)
 
 

@@ -22,6 +22,8 @@ from proxlab.roi import Region, parse_roi
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from proxlab.cluster import Workers
+
 RECEPTIVE = (
     64  # pixels around a region to be denoised: what lies beyond changed a result by less than rounding
 )
@@ -42,13 +44,13 @@ class Work:
     verb: str = "deblur"
     prior: Any = None
 
-    def prepare(self, picture: NDArray[Any]) -> Prepared | TiledArray:
-        """Make a whole picture without grey alpha ready."""
+    def prepare(self, picture: NDArray[Any], workers: Workers | None = None) -> Prepared | TiledArray:
+        """Make a whole picture without grey alpha ready; workers do its tiles, if it is cut."""
         if self.verb == "denoise":
             from proxlab.denoising import prepare_denoising
 
             return prepare_denoising(self.request, picture, self.prior, self.mask)
-        return make_ready(self.request, picture, self.psf, self.mask)
+        return make_ready(self.request, picture, self.psf, self.mask, workers)
 
     def seconds(self, page: NDArray[Any]) -> float | None:
         """About how long a page (H, W[, C]) will take; None where nobody can tell."""
@@ -87,12 +89,12 @@ class Page:
         )
 
 
-def prepare_page(page: NDArray[Any], work: Work) -> Page:
-    """Make one page (H, W[, C]) ready; two channels are grey with alpha."""
+def prepare_page(page: NDArray[Any], work: Work, workers: Workers | None = None) -> Page:
+    """Make one page (H, W[, C]) ready; two channels are grey with alpha; workers do the tiles, if any."""
     colour, _ = without_grey_alpha(page)
     if work.roi is None:
         whole = Region(0, page.shape[0], 0, page.shape[1])
-        return Page(work.prepare(colour), page, whole, whole)
+        return Page(work.prepare(colour, workers), page, whole, whole)
     inner = parse_roi(work.roi, (page.shape[0], page.shape[1]))
     prepared, outer = _prepare_region(colour, work, inner)
     return Page(prepared, page, outer, inner)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from proxlab.cluster import check_cluster
 from proxlab.errors import UsageError, unknown
 from proxlab.memory import parse_bytes
 from proxlab.methods import check_name, require
@@ -44,7 +45,8 @@ class Request:
         if self.boundary not in BOUNDARIES:
             error = unknown("boundary", str(self.boundary), BOUNDARIES)
             raise error
-        self._check_absent()
+        if self.cluster is not None:
+            check_cluster(self.cluster)
         self._check_numbers()
         if self.method == "auto" and self.lam is not None and self.prior is not None:
             message = (
@@ -83,13 +85,6 @@ class Request:
     def as_dict(self) -> dict[str, object]:
         """The record for a receipt: what differs from nothing."""
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-    def _check_absent(self) -> None:
-        if self.cluster is not None:
-            message = (
-                f"cluster={self.cluster!r} is not supported: the work runs in this process, leave it out."
-            )
-            raise UsageError(message)
 
     def _check_numbers(self) -> None:
         for name, value in (("sigma", self.sigma), ("lam", self.lam)):

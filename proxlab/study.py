@@ -15,6 +15,7 @@ from proxlab.trials.preparation import Study, clock, prepare_study, psf_text
 from proxlab.trials.protocol import PROTOCOLS, Protocol, seconds
 
 if TYPE_CHECKING:
+    from proxlab.cluster import Workers
     from proxlab.trials.scenes import Scene
     from proxlab.trials.store import Store
     from proxlab.trials.subjects import Subject
@@ -36,6 +37,7 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     seed: int = 0,
     device: str | None = None,
     sizes: Mapping[str, Any] | None = None,
+    cluster: Any = None,
     say: Callable[[str], object] | None = None,
     command: str = "",
 ) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     plan. out: folder for report.json, per_image.csv, report.html and the units of work; None writes nothing.
     resume: go on with what is in out. boundary: "unknown", or "circular" for methods that know nothing else.
     prior: as in `deblur`, for the methods that take one. sizes: single fields of the protocol changed.
+    cluster: as in `deblur`: units of work are shared out, their numbers are those of one thread here.
 
     Returns
     -------
@@ -57,8 +60,11 @@ def robustness(  # noqa: PLR0913 (the one flat call)
 
     Raises UsageError, InputError.
     """
+    from proxlab.cluster import check_cluster, connected
     from proxlab.report import summarise, write_report
 
+    if cluster is not None:
+        check_cluster(cluster)
     speak = say or _silent
     started = time.perf_counter()
     study = prepare_study(
@@ -67,9 +73,9 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     study = _settle(study, out, resume)
     for line in study.plan():
         speak(line)
-    with _folder(out) as folder:
+    with _folder(out) as folder, connected(cluster) as workers:
         begun = time.perf_counter()
-        units = run_study(study, folder, resume=resume, say=speak)
+        units = run_study(study, folder, resume=resume, say=speak, workers=workers)
         ended = time.perf_counter()
         setting = {"command": command, "seconds": ended - started, "seconds_of_work": ended - begun}
         record = summarise(study, units, {**setting, "psf": psf_text(psf)})
@@ -79,9 +85,15 @@ def robustness(  # noqa: PLR0913 (the one flat call)
 
 
 def run_study(
-    study: Study, folder: Path, *, resume: bool, say: Callable[[str], object]
+    study: Study,
+    folder: Path,
+    *,
+    resume: bool,
+    say: Callable[[str], object],
+    workers: Workers | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Every unit of work, by part; progress with the time left, estimated from what was expected so far."""
+    from proxlab.trials.elsewhere import Ahead
     from proxlab.trials.store import Store
     from proxlab.trials.units import pictured_level
 
@@ -91,7 +103,7 @@ def run_study(
     todo = list(_units(study, known))
     expected, spent, last, begun = sum(cost for _, _, cost, _ in todo), 0.0, 0.0, time.perf_counter()
     worked = worked_cost = 0.0
-    for key, inputs, cost, work in todo:
+    for key, inputs, cost, work in todo if workers is None else Ahead(workers, store).units(todo):
         fresh, start = not store.done(key, inputs), time.perf_counter()
         record = store.get(key, inputs, work)
         unit = _with_pictures(store, record)

@@ -121,7 +121,7 @@ def _zarr(path: Path, bands: Iterable[np.ndarray], form: Form, overwrite: bool) 
     part = path.parent / f".{path.name[:40]}-{secrets.token_hex(6)}.part"
     try:
         chunks = (TILE, min(1024, form.shape[1]), *form.shape[2:])
-        array = zarr.open(os.fspath(part), mode="w", shape=form.shape, dtype=form.dtype, chunks=chunks)
+        array: Any = zarr.open(os.fspath(part), mode="w", shape=form.shape, dtype=form.dtype, chunks=chunks)
         first = 0
         for rows in _of_height(_checked(bands, form), TILE):
             array[first : first + len(rows)] = rows

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,9 +17,11 @@ from imaging.files.picture import Picture, read_picture, write_picture
 from proxlab.blurs import psf_from_text
 from proxlab.cli.console import Console
 from proxlab.cli.deblur import given_options
-from proxlab.cli.many import Summary, ahead, done_before, summary_of
+from proxlab.cli.many import Summary, done_before, summary_of
 from proxlab.cli.outputs import Target
-from proxlab.cli.stream import Stream, exif_of
+from proxlab.cli.stages import Desk, Stages, Streamed, Switches, flow
+from proxlab.cli.stream import Stream
+from proxlab.cluster import connected
 from proxlab.denoising import prior_file
 from proxlab.errors import ConvergenceError, InputError
 from proxlab.front import request_of
@@ -29,7 +30,6 @@ from proxlab.methods import load_method
 from proxlab.networks import find_prior
 from proxlab.pictures import Work, prepare_page
 from proxlab.plan import in_time
-from proxlab.progress import Bar
 from proxlab.receipt import beside, file_digest, psf_file, read_receipt, write_receipt
 from proxlab.request import same_treatment
 
@@ -39,18 +39,6 @@ if TYPE_CHECKING:
 NOT_CONVERGED, SOME_FAILED = 5, 6
 NOWHERE = Summary(None)  # a plan is no result
 Ended = tuple[int, "dict[str, Any] | None"]  # exit code, and the record where something was done
-
-
-@dataclass(frozen=True)
-class Switches:
-    """What is done with the results."""
-
-    overwrite: bool
-    strip_metadata: bool
-    dry_run: bool
-    strict: bool
-    mask: Path | None
-    resume: bool = False
 
 
 class End(NamedTuple):
@@ -91,25 +79,34 @@ class Batch:
         return cls(work, switches, console)
 
     def run(self, targets: list[Target], output: str | None = None) -> int:
-        """Do them all, the next being read while one is worked on; returns the exit code of the whole.
+        """Do them all: one is read and one written while one is worked on, or many elsewhere.
 
-        Several pictures into a folder, `output`, leave one summary there.
+        Several pictures into a folder, `output`, leave one summary there. Returns the exit code of the whole.
         """
         if self.switches.dry_run:
             ends = [self._guarded(target, partial(self._plan, target), NOWHERE) for target in targets]
         else:
-            summary = summary_of(targets, output)
-            ends = [
-                self._guarded(target, partial(self._finish, target, found), summary)
-                for target, found in ahead(self._begin, targets)
-            ]
-            summary.write()
+            ends = self._run(targets, summary_of(targets, output))
         failed = [end.code for end in ends if not end.done]
         if not failed:
             return max(end.code for end in ends)
         if len(failed) < len(ends):
             self.console.say(f"{len(failed)} of {len(ends)} pictures failed.")
         return worst([end.code if not end.done else 0 for end in ends])
+
+    def _run(self, targets: list[Target], summary: Summary) -> list[End]:
+        request = self.work.request
+        with connected(request.cluster) as workers:
+            desk = Desk(self.work, self.console, self.switches, workers)
+            stages = Stages(
+                read=self._begin,
+                work=desk.work,
+                write=lambda target, done: self._guarded(target, partial(self._end, target, done), summary),
+            )
+            together = workers.ahead if workers else int(request.max_memory is None)
+            ends = list(flow(stages, targets, together=together))
+        summary.write()
+        return ends
 
     def _guarded(self, target: Target, work: Callable[[], Ended], summary: Summary) -> End:
         """One picture, whose failure is told and does not stop the others."""
@@ -149,40 +146,26 @@ class Batch:
         self.console.data("\n  ".join(lines), record)
         return 0, None
 
-    def _stream(self, target: Target, stream: Stream) -> Ended:
-        """From file to file, row by row; the receipt asks for the same tiles again."""
-        switches = self.switches
-        check_target(target.receipt, overwrite=switches.overwrite)
-        with Bar(target.source.name, shown=not self.console.quiet) as bar:
-            job = stream.run(bar, overwrite=switches.overwrite, strict=switches.strict)
-        if exif_of(target.source):
-            self.console.say(f"{target.source}: its Exif is not in the result, which was written by rows.")
-        work = replace(self.work, request=stream.request)
-        record = receipt_of(target, work, switches, [job])
-        write_receipt(
-            target.receipt, {**record, "result": job.hashes["result"]}, overwrite=switches.overwrite
-        )
-        self._tell(target, [job])
-        return (0 if job.converged else NOT_CONVERGED), job.info()
-
-    def _finish(self, target: Target, found: Future[Picture | Stream | None]) -> Ended:
-        return self._deblur(target, found.result())
-
-    def _deblur(self, target: Target, picture: Picture | Stream | None) -> Ended:
-        if picture is None:
+    def _end(self, target: Target, result: Callable[[], Any]) -> Ended:
+        """Write what came out, nothing where it was done before; raises what went wrong until then."""
+        done = result()
+        if done is None:
             self.console.say(f"{target.source} was done before: {target.result}")
             return 0, None
-        if isinstance(picture, Stream):
-            return self._stream(target, picture)
-        with Bar(target.source.name, shown=not self.console.quiet) as bar:
-            done = [prepare_page(page, self.work).run(bar) for page in picture.frames()]
-        jobs = [job for _, job in done]
+        jobs = done.jobs
         bad = [job for job in jobs if not job.converged]
-        if bad and self.switches.strict:
-            message = f"did not converge, nothing is written (--strict): {bad[0].warnings[-1]}"
-            raise ConvergenceError(message)
-        pixels = np.stack([page for page, _ in done]) if picture.pages else done[0][0]
-        self._write(target, picture, pixels, jobs)
+        if isinstance(done, Streamed):
+            record = receipt_of(target, done.work, self.switches, jobs)
+            write_receipt(
+                target.receipt,
+                {**record, "result": jobs[0].hashes["result"]},
+                overwrite=self.switches.overwrite,
+            )
+        else:
+            if bad and self.switches.strict:
+                message = f"did not converge, nothing is written (--strict): {bad[0].warnings[-1]}"
+                raise ConvergenceError(message)
+            self._write(target, done.picture, done.pixels, jobs)
         self._tell(target, jobs)
         return (NOT_CONVERGED if bad else 0), jobs[0].info()
 

@@ -78,12 +78,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--device", help="cpu, cuda, cuda:1, ... [a GPU where there is one]")
     add("--max-memory", metavar="SIZE", help="the most to hold, such as 2G: larger work is done in tiles")
     add("--tile", type=int, metavar="SIDE", help="work in tiles of so many pixels [only where it must be]")
+    add("--cluster", metavar="WHERE", help="local:N for N processes, or tcp://... of a Dask scheduler")
     add("--strict", action="store_true", default=None, help="write nothing that did not converge")
     add("--overwrite", action="store_true", default=None, help="replace existing outputs")
     add("--resume", action="store_true", default=None, help="pass over pictures that were done like this")
     add("--strip-metadata", action="store_true", default=None, help="leave out Exif, XMP, ICC and texts")
     add("--dry-run", action="store_true", default=None, help="print the plan, write nothing")
-    add("--cluster", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,10 +1,8 @@
-"""Many pictures: the next one is read while one is computed, and what was done before is known."""
+"""Many pictures: what was done before is known, and how each ended is written down."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,19 +18,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary.json"
 WHERE = ("max_memory", "device", "cluster", "tile")  # options that say where and how, not what
-
-
-def ahead(read: Callable[[Target], Any], targets: Iterable[Target]) -> Iterator[tuple[Target, Future[Any]]]:
-    """Each target with the promise of what `read` gives for it, the next one begun when one is handed out."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
-        waiting: tuple[Target, Future[Any]] | None = None
-        for target in targets:
-            following = (target, pool.submit(read, target))
-            if waiting is not None:
-                yield waiting
-            waiting = following
-        if waiting is not None:
-            yield waiting
 
 
 def done_before(target: Target, work: Work) -> bool:

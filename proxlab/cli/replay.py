@@ -68,7 +68,8 @@ def _work_of(record: dict[str, Any], receipt: Path) -> Any:
     from proxlab.pictures import Work
 
     options = dict(record["options"])
-    options.pop("max_memory", None)  # a limit of then, not a part of the result
+    for where in ("max_memory", "cluster"):  # of then, no part of the result
+        options.pop(where, None)
     options["device"] = str(record["info"]["device"]).split(" ")[0]
     if "origin" in options:
         options["origin"] = tuple(options["origin"])

@@ -41,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     add("--boundary", choices=["unknown", "circular"], help="what operators assume [unknown]")
     add("--prior", help="for methods that take one: a name or a .safetensors file")
     add("--seed", type=int, help="decides every random draw [0]")
+    add("--cluster", metavar="WHERE", help="local:N for N processes, or tcp://... of a Dask scheduler")
     add("--device", help="cpu, cuda, cuda:1, ... [a GPU where there is one]")
     add_output_flags(parser)
     parser.set_defaults(run=run)
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if (out / "report.json").exists() and not args.resume:
         message = f"{out} holds a report already: give another folder to --out, or --resume."
         raise UsageError(message)
-    names = ("protocol", "minutes", "resume", "boundary", "prior", "seed", "device")
+    names = ("protocol", "minutes", "resume", "boundary", "prior", "seed", "device", "cluster")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
         record = robustness(

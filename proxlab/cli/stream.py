@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from proxlab.pictures import Work
     from proxlab.progress import Callback
     from proxlab.request import Request
+    from proxlab.tiles.run import Mapper
 
 
 @dataclass(frozen=True)
@@ -83,21 +84,23 @@ class Stream:
         ]
         return lines + ([f"time      about {in_time(seconds)}"] if seconds else []), record
 
-    def run(self, callback: Callback | None, *, overwrite: bool, strict: bool) -> Job:
+    def run(
+        self, callback: Callback | None, *, overwrite: bool, strict: bool, mapper: Mapper | None = None
+    ) -> Job:
         """Deblur from file to file; the record. Nothing is written when --strict and a tile did not converge.
 
         Raises ConvergenceError, and what reading and writing raise.
         """
         from imaging.files.bands import Form, check_free, write_bands
         from imaging.files.rows import open_rows
-        from proxlab.tiles.run import TiledRun, plan_tiles
+        from proxlab.tiles.run import TiledRun, one_by_one, plan_tiles
 
         target = self.target
         target.result.parent.mkdir(parents=True, exist_ok=True)
         check_free(target.result, overwrite=overwrite)
         with open_rows(target.source) as rows:
             plan = plan_tiles(self.request, rows, self.psf, self.mask, side=self.side)
-            work = TiledRun(plan, rows, self.mask, callback=callback)
+            work = TiledRun(plan, rows, self.mask, callback=callback, mapper=mapper or one_by_one)
 
             def bands() -> Any:
                 yield from work.bands()

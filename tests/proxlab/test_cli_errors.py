@@ -63,7 +63,7 @@ CASES = {
     "negative sigma": (["a.png", "-p", "box:3", "--sigma", "-1"], 2, "sigma is -1.0"),
     "unsupported lam": (["a.png", "-p", "box:3", "--lam", "1"], 2, "method 'identity' cannot do a given lam"),
     "a prior too many": (["a.png", "-p", "box:3", "--prior", "x"], 2, "method 'identity' cannot do a prior"),
-    "a cluster": (["a.png", "-p", "box:3", "--cluster", "x"], 2, "cluster='x' is not supported"),
+    "a cluster": (["a.png", "-p", "box:3", "--cluster", "x"], 2, "cluster='x' is no cluster"),
     "too little memory": (["a.png", "-p", "box:3", "--max-memory", "1M"], 4, "but max_memory is 1 MB"),
     "empty roi": (["a.png", "-p", "box:3", "--roi", "5:5,0:9"], 2, "holds no pixel of the 24x30 picture"),
     "unknown flag": (["a.png", "-p", "shake:1", "--methd", "tv"], 2, "--methd is perhaps --method"),

@@ -35,7 +35,8 @@ from proxlab.request import parse_noise, same_treatment
         ({"scale": 2.0}, "scale is 2.0: give a whole number from 1"),
         ({"scale": 1.5}, "scale is 1.5: give a whole number from 1"),
         ({"origin": (1, 2, 3)}, "origin is .*: give the row and the column"),
-        ({"cluster": "tcp://x"}, "cluster='tcp://x' is not supported"),
+        ({"cluster": "lokal:2"}, "cluster='lokal:2' is no cluster: give 'local:N'"),
+        ({"cluster": "local:0"}, "cluster='local:0' is no cluster"),
         ({"max_memory": "much"}, "max_memory is 'much': give bytes"),
     ],
 )
