@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from algorithms.unseen import FilledLeastSquares
 from imaging.blur import CircularBlur
 from imaging.fft import half_weights, irfft2, power_of, rfft2
 from imaging.fidelity import LeastSquares
 from imaging.linsolve import inner
 from imaging.masks import Identity
-from imaging.operator import Factored, column, factored
+from imaging.operator import Factored, column, embed, factored, window
 
 Schedule = tuple[tuple[float, float], ...]  # (level for the denoiser, gamma of the data step), a pair a step
 Apply = Callable[[Tensor], Tensor]
@@ -245,10 +246,29 @@ class SpectralLeastSquares(LeastSquares):
         return irfft2(right, (z.shape[-2], z.shape[-1]))
 
 
-def data_term(op: Any, y: Tensor, *, steps: int, enough: float = 0.0, weigh: Apply | None = None) -> Any:
-    """Least squares with an exact prox where there is a closed form, otherwise with a short one."""
+def data_term(
+    op: Any,
+    y: Tensor,
+    *,
+    steps: int,
+    enough: float = 0.0,
+    fill: int | None = None,
+    weigh: Apply | None = None,
+) -> Any:
+    """Least squares with an exact prox where there is a closed form, otherwise with a short one.
+
+    The short one is `FilledLeastSquares` behind windows and masks, of `fill` steps (as many as steps if it is
+    None), and `ShortLeastSquares` of `steps` and `enough` for grids of psfs, decimation and weights.
+    """
     if weigh is None and type(op) is CircularBlur:
         return SpectralLeastSquares(op, y)
     if weigh is None and (getattr(op, "exact_prox", False) or isinstance(op, Identity)):
         return LeastSquares(op, y)
+    if weigh is None and factored(op) is not None and not _decimated(op, y):
+        return FilledLeastSquares(op, y, steps if fill is None else fill)
     return ShortLeastSquares(op, y, steps, enough, weigh)
+
+
+def _decimated(op: Any, y: Tensor) -> bool:
+    """Whether most of the data of the circular blur were never sampled, which are too many to make up."""
+    return window(op, embed(op, y)).shape[-2:] != y.shape[-2:]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from algorithms.pnp import data_term, in_turn
 from algorithms.unrolled import STEPS, Schedule, unroll
+from algorithms.unseen import FILL
 from imaging.fidelity import LeastSquares
 from imaging.operator import embed
 from priors.checkpoint import network_class
@@ -23,7 +24,8 @@ class DeblurrerConfig:
 
     `family` is "hqs", "pgd" or "admm"; `start`, `weight` and `floor` belong to the schedule before training
     (see `Schedule`), `inner` is the number of conjugate gradients of a data step without a closed form (see
-    `ShortLeastSquares`). `sigma` is the range of noise levels trained on.
+    `ShortLeastSquares`; behind a window or a mask it is FILL steps of `FilledLeastSquares`). `sigma` is the
+    range of noise levels trained on.
     """
 
     network: Mapping[str, Any] = field(default_factory=dict)
@@ -90,8 +92,8 @@ class Deblurrer(nn.Module):
         """The sharp picture, in the operator's domain; weigh as in `ShortLeastSquares`, for counted light."""
         noise = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).reshape(-1).expand(len(y))
         slopes = self.config.family == "pgd"  # they take the level as it is on average
-        f = LeastSquares(op, y) if slopes else data_term(op, y, steps=self.config.inner, weigh=weigh)
-        pairs = self.schedule(noise)
+        inner, pairs = self.config.inner, self.schedule(noise)
+        f = LeastSquares(op, y) if slopes else data_term(op, y, steps=inner, fill=FILL, weigh=weigh)
         return unroll(
             f,
             in_turn(self.denoise, pairs),

@@ -48,7 +48,7 @@ SETTINGS = {
 }
 START, FLOOR = 49 / 255, 1 / 255  # the ladder's first level, and the least level of an explicit prior
 SHRINK = 0.5
-SHORT = 3  # conjugate gradients of a data step on the ladder
+SHORT = 3  # conjugate gradients of a data step on the ladder, where it needs them
 
 
 class Phase(NamedTuple):
@@ -251,6 +251,7 @@ def start(task: Task, f: Any, prior: Any, at: float, ladder: int) -> Tensor:
     from algorithms.driver import last
     from algorithms.pnp import data_term, geometric
     from algorithms.splitting import hqs
+    from algorithms.unseen import FILL
     from imaging.operator import embed
 
     x0 = embed(f.op, f.y)
@@ -260,7 +261,7 @@ def start(task: Task, f: Any, prior: Any, at: float, ladder: int) -> Tensor:
     pairs = geometric(noise, start=max(START, at), n=ladder, weight=0.25)
     pairs = tuple((max(sigma, at), gamma) for sigma, gamma in pairs)
     task.report(Progress(0, None, x0))  # iteration 0: the start is being made
-    return last(hqs(data_term(f.op, f.y, steps=SHORT, weigh=None), prior, pairs, x0=x0), len(pairs)).x
+    return last(hqs(data_term(f.op, f.y, steps=SHORT, fill=FILL), prior, pairs, x0=x0), len(pairs)).x
 
 
 def moved(task: Task, prior: Any) -> tuple[Any, Tensor]:

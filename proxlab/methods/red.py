@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from proxlab.methods.base import EVERYTHING, Outcome, Supports, Task
 from proxlab.methods.common import bytes_of, finish, level, reporting, rms_residual
-from proxlab.methods.pnp import WEIGHT, certificate, effort, weights
+from proxlab.methods.pnp import WEIGHT, certificate, short_data_term
 
 STRENGTH = 1.0  # the denoiser's level in units of the noise, but not below LEAST
 LEAST = 4 / 255
@@ -28,7 +28,6 @@ class Red:
     def run(self, task: Task) -> Outcome:
         """Fixed-point steps until x moves no more."""
         from algorithms.driver import Until, every, solve
-        from algorithms.pnp import data_term
         from algorithms.red import red_fixed_point
         from imaging.operator import embed
         from proxlab.networks import denoiser
@@ -37,8 +36,7 @@ class Red:
         strength = max(STRENGTH * noise, LEAST)
         lam = task.lam if task.lam is not None else WEIGHT * noise**2 / strength**2
         denoise = denoiser(task)
-        steps, enough = effort(task)
-        f = data_term(task.op, task.y, steps=steps, enough=enough, weigh=weights(task))
+        f = short_data_term(task)
         states = red_fixed_point(f, lambda x: denoise(x, strength), weight=lam, x0=embed(task.op, task.y))
         budget = task.num_iter or BUDGET
         tol = 0.0 if task.num_iter else TOL

@@ -16,6 +16,7 @@ from algorithms.pnp import (
     weights_of_counts,
 )
 from algorithms.splitting import hqs
+from algorithms.unseen import FilledLeastSquares
 from imaging.blur import CircularBlur, PaddedBlur, WindowedBlur
 from imaging.fidelity import LeastSquares
 from imaging.masks import Identity, Masked
@@ -137,8 +138,12 @@ def test_the_exact_prox_is_used_where_there_is_one(psf):
     y = torch.rand(1, 1, 9, 8).double()
     assert isinstance(data_term(circular, y, steps=3, enough=0.0), LeastSquares)
     assert isinstance(data_term(Identity((1, 9, 8)), y, steps=3, enough=0.0), LeastSquares)
-    assert isinstance(data_term(window, y, steps=3, enough=0.0), ShortLeastSquares)
+    for op in (window, Masked(window, holes((9, 8)))):
+        assert data_term(op, y, steps=30, enough=0.0, fill=2).steps == 2
+        assert isinstance(data_term(op, y, steps=3), FilledLeastSquares)
     assert isinstance(data_term(circular, y, steps=3, enough=0.0, weigh=lambda b: b), ShortLeastSquares)
+    assert isinstance(data_term(window, y, steps=3, enough=0.0, weigh=lambda b: b), ShortLeastSquares)
+    assert isinstance(data_term(Downsample(window, 2), y[..., :5, :4], steps=3), ShortLeastSquares)
     with pytest.raises(ValueError, match="steps is 0, wanted at least 1"):
         data_term(window, y, steps=0, enough=0.0)
 

@@ -4,6 +4,7 @@ import torch
 from algorithms.driver import last
 from algorithms.pnp import data_term, geometric, in_turn
 from algorithms.splitting import hqs
+from algorithms.unseen import FILL
 from imaging.blur import CircularBlur, PaddedBlur, WindowedBlur
 from imaging.masks import Masked
 from priors.checkpoint import build, load_network, save_network
@@ -32,8 +33,8 @@ def y():
 def test_a_fresh_one_is_plug_and_play(psf, y, border):
     net, op = network(), blur(psf, border)
     pairs = geometric(0.03, start=CONFIG.start, n=3, weight=CONFIG.weight)
-    f, turning = data_term(op, y, steps=CONFIG.inner), in_turn(net.network, pairs)
-    run = last(hqs(f, turning, pairs, x0=op.embed(y)), 3)
+    f = data_term(op, y, steps=CONFIG.inner, fill=FILL)
+    run = last(hqs(f, in_turn(net.network, pairs), pairs, x0=op.embed(y)), 3)
     torch.testing.assert_close(net(op, y, 0.03), run.x, rtol=1e-5, atol=1e-6)  # the schedule is float32
 
 
