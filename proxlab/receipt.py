@@ -15,11 +15,15 @@ SCHEMA = "proxlab receipt 1"
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of a file's bytes; of the names and bytes of all files in a folder, such as a zarr."""
     sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 22):
-            sha.update(part)
+    inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for each in inside:
+        if each != path:
+            sha.update(each.relative_to(path).as_posix().encode() + b"\0")
+        with each.open("rb") as file:
+            while part := file.read(1 << 22):
+                sha.update(part)
     return sha.hexdigest()
 
 

@@ -19,8 +19,9 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return the picture files that files, folders and glob patterns name, each once, in the order given.
 
-    A file is taken whatever its name. Folders (not their subfolders) and patterns give the files with a known
-    extension that are not hidden, in natural order. A name that exists is never read as a pattern.
+    A file is taken whatever its name, and so is a folder that is called .zarr, a picture in itself. Other
+    folders (not their subfolders) and patterns give the files with a known extension that are not hidden, in
+    natural order. A name that exists is never read as a pattern.
 
     Raises:
         PictureNotFoundError: a file is missing, a pattern matches no picture.
@@ -45,7 +46,7 @@ def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def _expand(item: str) -> list[Path]:
     path = Path(item)
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() != ".zarr":
         return _of_folder(path)
     if path.exists():
         return [path]

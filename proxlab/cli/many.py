@@ -22,7 +22,7 @@ WHERE = ("max_memory", "device", "cluster", "tile")  # options that say where an
 
 def done_before(target: Target, work: Work) -> bool:
     """Whether result and receipt are there, of the same pixels and the same work, and unchanged since."""
-    if not (target.result.is_file() and target.receipt.is_file()):
+    if not (target.result.exists() and target.receipt.is_file()):
         return False
     try:
         record = read_receipt(target.receipt)

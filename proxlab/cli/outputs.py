@@ -79,7 +79,8 @@ def _results(sources: Sequence[Path], output: str | None, suffix: str) -> list[P
     if output is None:
         return [source.with_name(f"{source.stem}{suffix}{source.suffix}") for source in sources]
     path = Path(output)
-    if path.is_dir() or output.endswith(("/", "\\")) or (len(sources) > 1 and not path.suffix):
+    folder = path.is_dir() and path.suffix.lower() != ".zarr"  # which is a picture
+    if folder or output.endswith(("/", "\\")) or (len(sources) > 1 and not path.suffix):
         return [path / f"{source.stem}{suffix}{source.suffix}" for source in sources]
     if len(sources) > 1:
         message = (

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the files, run, compare; returns the exit code."""
     import numpy as np
 
-    from imaging.files.picture import read_picture, write_picture
+    from imaging.files.picture import write_picture
     from proxlab.cli.console import Console
     from proxlab.job import digest
     from proxlab.pictures import prepare_page
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     changed = _changed_file(record, path) or _changed_weights(record)
     if changed:
         return _differs(console, record, changed)
-    picture = read_picture(path.parent / record["source"])
+    picture = _read(path.parent / record["source"])
     work = _work_of(record, path)
     with Bar(str(record["source"]), shown=not console.quiet) as bar:
         pages = [prepare_page(page, work).run(bar)[0] for page in picture.frames()]
@@ -53,12 +53,23 @@ def run(args: argparse.Namespace) -> int:
     if digest(pixels) != record["result"]:
         return _differs(console, record, "the result differs" + _version_changes(record))
     written = path.parent / record["output"]
-    if not written.is_file():
+    if not written.exists():
         console.say(f"{record['output']} is no longer there; the receipt's result is what was compared.")
     elif file_digest(written) != record["files"]["output"]:
         return _differs(console, record, "the file has been changed since, the result itself is the same")
     console.data(f"the same: {record['output']}", {"same": True, "result": record["result"]})
     return 0
+
+
+def _read(path: Path) -> Any:
+    """The picture, a zarr too."""
+    from imaging.files.picture import Picture, read_picture
+    from imaging.files.rows import open_rows
+
+    if path.suffix.lower() != ".zarr":
+        return read_picture(path)
+    with open_rows(path) as rows:
+        return Picture(rows.rows(0, rows.shape[0]), "zarr")
 
 
 def _work_of(record: dict[str, Any], receipt: Path) -> Any:
@@ -98,7 +109,7 @@ def _changed_file(record: dict[str, Any], receipt: Path) -> str | None:
         path = receipt.parent / name
         if kind == "psf" and not path.is_file():
             path = receipt.parent / name.rpartition(":")[0]
-        if not path.is_file():
+        if not path.exists():
             message = f"{receipt} needs {name}, which is not there: put it back beside the receipt."
             raise InputError(message)
         if file_digest(path) != record["files"][kind]:

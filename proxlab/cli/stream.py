@@ -35,21 +35,28 @@ class Stream:
 
     @classmethod
     def of(cls, target: Target, work: Work) -> Stream | None:
-        """The stream where tiles are wanted or needed and both files can be had by rows, else None."""
+        """The stream where tiles are wanted or needed and both files can be had by rows, else None.
+
+        What is or becomes zarr is always read and written by rows, in as large tiles as there are.
+        """
         from imaging.files.rows import can_stream, open_rows
-        from proxlab.engine import SMALL, tile_side
+        from proxlab.engine import SIDES, SMALL, tile_side
 
         request = work.request
         plain = work.verb == "deblur" and work.roi is None
         if not (plain and can_stream(target.source) and can_stream(target.result)):
             return None
+        only_rows = ".zarr" in (target.source.suffix.lower(), target.result.suffix.lower())
         try:
             with open_rows(target.source) as rows:
                 layout = _layout(rows, request)
-                if request.tile is None and int(np.prod(rows.shape)) < SMALL:
+                if request.tile is None and int(np.prod(rows.shape)) < SMALL and not only_rows:
                     return None
                 side = tile_side(request, layout, rows.dtype, work.psf, written=0)
+                side = SIDES[0] if side is None and only_rows else side
         except PictureError:
+            if only_rows:
+                raise
             return None  # the way of whole pictures knows more kinds of files, and says what is wrong
         if side is None:
             return None

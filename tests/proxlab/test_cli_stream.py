@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import proxlab
 from imaging.files.picture import read_picture
 from proxlab.__main__ import main
 
@@ -25,8 +26,6 @@ def scan(tmp_path, monkeypatch):
 
 
 def test_a_stream_gives_what_memory_gives(scan):
-    import proxlab
-
     assert main(["deblur", "a.tif", *ARGS, "-o", "b.tif"]) == 0
     assert main(["deblur", "a.npy", *ARGS, "-o", "c.npy"]) == 0
     pixels = np.load("a.npy")
@@ -57,3 +56,31 @@ def test_a_result_that_is_there_is_not_replaced(scan):
     (scan / "b.tif").write_bytes(b"mine")
     assert main(["deblur", "a.tif", *ARGS, "-o", "b.tif"]) == 2
     assert (scan / "b.tif").read_bytes() == b"mine" and not (scan / "b.json").exists()
+
+
+def test_a_zarr_is_a_picture_in_itself(scan):
+    import zarr
+
+    pixels = np.load("a.npy")
+    zarr.save("a.zarr", pixels)
+    for source, result, tile in (
+        ("a.zarr", "b.zarr", 96),
+        ("a.npy", "c.zarr", None),
+        ("a.zarr", "d.tif", None),
+    ):
+        args = ["deblur", source, *ARGS[:-2], *([] if tile is None else ["--tile", str(tile)]), "-o", result]
+        assert main(args) == 0
+        expected = proxlab.deblur(
+            pixels, "disk:2", method="richardson-lucy", num_iter=3, sigma=0.01, tile=tile
+        )
+        found = read_picture(result).pixels if result == "d.tif" else zarr.open(result, mode="r")[:]
+        assert np.abs(found.astype(int) - expected).max() <= 1
+    assert main(["replay", "b.json"]) == 0
+    assert main(["deblur", "a.npy", *ARGS, "-o", "b.zarr"]) == 2  # it is there already
+    assert main(["deblur", "a.zarr", *ARGS, "--roi", "0:9,0:9", "-o", "e.zarr"]) in (2, 3)
+
+
+def test_a_folder_that_only_is_called_zarr_is_unreadable(scan, capsys):
+    (scan / "f.zarr").mkdir()
+    assert main(["deblur", "f.zarr", *ARGS, "-o", "g.npy"]) == 3
+    assert "f.zarr" in capsys.readouterr().err and not (scan / "g.npy").exists()

@@ -129,7 +129,8 @@ def test_zarr_is_asked_for_by_name_where_it_is_missing(tmp_path, monkeypatch):
 
 
 def test_zarr_rows_in_and_out(tmp_path):
-    zarr = pytest.importorskip("zarr", reason="zarr is an extra: pip install 'proxlab[zarr]'")
+    import zarr
+
     array = stored((300, 40, 3))
     write_bands(tmp_path / "b.zarr", bands(array, 100, 200), Form(array.shape, array.dtype))
     assert np.array_equal(zarr.open(str(tmp_path / "b.zarr"), mode="r")[:], array)
