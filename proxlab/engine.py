@@ -205,13 +205,16 @@ def _extent(request: Request, layout: Layout, dtype: np.dtype, psf: Any) -> Exte
 
 
 def _limit(request: Request, device: torch.device) -> float:
-    if request.max_memory is not None:
-        return parse_bytes(request.max_memory)
+    """Bytes that may be held: max_memory, or most of the machine's; on a GPU never more than is free there.
+
+    Written for GPUs, and tried with a stand-in only: no estimate was ever held against a peak on a card.
+    """
+    given = float("inf") if request.max_memory is None else parse_bytes(request.max_memory)
     if device.type == "cuda":
         import torch
 
-        return SHARE * torch.cuda.mem_get_info(device)[0]
-    return SHARE * machine_memory()
+        return min(given, SHARE * torch.cuda.mem_get_info(device)[0])
+    return given if request.max_memory is not None else SHARE * machine_memory()
 
 
 def machine_memory() -> float:

@@ -81,5 +81,23 @@ def test_a_plan_of_tiles_from_the_header():
     assert method == "tikhonov" and 400 < count < 600 and 1e8 < memory < 4e9
 
 
+def test_on_a_card_the_limit_is_what_is_free_there(monkeypatch):
+    """No card is needed: its free memory and the network's device are told by stand-ins."""
+    import torch
+
+    from proxlab import engine
+
+    layout = layout_of(np.broadcast_to(np.zeros(1, np.uint16), (20000, 20000)))
+    monkeypatch.setattr(engine, "choose_device", lambda name: torch.device("cuda"))
+
+    def side(free, limit=None):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+        request = request_of({"method": "tikhonov", "max_memory": limit})
+        return tile_side(request, layout, np.dtype(np.uint16), "disk:3", written=0)
+
+    assert side(1e12) is None and 2048 >= side(1.2e9) > side(0.4e9) >= 128
+    assert side(1e12, "400M") < side(1e12, "1.2G")
+
+
 def test_the_machine_has_some_memory():
     assert machine_memory() > 1e8
