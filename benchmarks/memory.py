@@ -33,6 +33,7 @@ FEW = {  # enough to reach the peak
     "pnp": ["--iter", "2"],
     "red": ["--iter", "2"],
     "certified": ["--iter", "2"],
+    "unrolled": [],
 }
 FIXED = ["--lam", "0.1"]  # from 16 megapixels on, where choosing a weight takes minutes
 TILED = {"tikhonov": ["--lam", "0.1"], "pnp": ["--iter", "2"]}
