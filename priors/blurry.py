@@ -37,9 +37,7 @@ def random_psf(rng: np.random.Generator, reach: int) -> np.ndarray:
     else:
         size = 5 + 2 * int(rng.integers((reach - 7) // 2))
         psf = shake(int(rng.integers(2**31)), size)
-        if (
-            rng.uniform() < 0.5
-        ):  # measured psfs are often sharper
+        if rng.uniform() < 0.5:  # measured psfs are often sharper
             lens = gaussian(rng.uniform(0.3, 0.8))
             psf = _through(psf, lens[_middle(lens, 3)])
     psf = psf[_middle(psf, reach)]

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from proxlab.denoising import Prior
 
 ROOM = 1.3  # a residual so many times the noise level is worth a look at what the classical method leaves
-QUIET = 7 / 255  # below it plug-and-play does better than the unrolled network, above it worse
+QUIET = (
+    2 / 255
+)  # from there on the unrolled network does as well as plug-and-play or better, whatever the psf
 
 
 @dataclass(frozen=True)

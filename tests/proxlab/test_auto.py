@@ -74,7 +74,7 @@ def test_auto_takes_the_unrolled_network_in_stronger_noise(unrolled_ships, bound
 @pytest.mark.parametrize(
     "options",
     [
-        {"sigma": 0.01},
+        {"sigma": 0.006},
         {"sigma": 0.08},
         {"num_iter": 2},
         {"prior": smooth},
