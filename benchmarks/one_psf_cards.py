@@ -10,6 +10,8 @@ import numpy as np
 from common import ResultFile, markdown
 from stabilizer_findings import NAMES, above_filters, best_filter, summary
 
+from proxlab.methods.stnn import ESTIMATING
+
 WHAT = """A network for one psf and no other, {pre} in front of it: method "stnn", which refuses any psf
     further than 2 % away. {method} of Evangelista, Morotti, Loli Piccolomini and Nagy (2023), trained
     towards {target}{noise}. Nothing is proven of its answers."""
@@ -34,7 +36,7 @@ LIMITS = """**It was trained for {gigapixels:.3f} Gpixel only, on one busy core.
     looks stable: longer training raises its accuracy without noise and its noise gain with it, so these
     figures are of these weights and say little about the architecture. Grey, trained on periodic crops of
     {pictures} photographs scanned from film, blurred by this very psf; noise {noise}, white and Gaussian.
-    Other borders are continued by their edge pixels, which it never saw. On pictures unlike photographs, on
+    Other borders are continued {continued}, which it never saw. On pictures unlike photographs, on
     noise that is coloured, and on a psf that is only nearly right, expect less, and invented detail."""
 
 
@@ -108,6 +110,7 @@ def limits(made: Mapping[str, Any]) -> str:
         gigapixels=made["steps"] * recipe["batch"] * recipe["patch"] ** 2 / 1e9,
         pictures=made["pictures"],
         noise=noise_text(recipe),
+        continued="by mirroring" if recipe["preprocess"].startswith(ESTIMATING) else "by their edge pixels",
     )
 
 

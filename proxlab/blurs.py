@@ -11,8 +11,11 @@ import numpy as np
 
 from proxlab.errors import InputError
 from proxlab.job import digest
+from proxlab.receipt import psf_file
+from proxlab.reuse import Recent
 
 Origin = tuple[int, int]
+_BLURS = Recent(8)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,13 @@ def read_blur(psf: Any, scene: Scene, *, origin: Origin | None) -> Blur:
     """
     if isinstance(psf, Blur):
         return psf
+    if not isinstance(psf, str) or not _same_everywhere(psf):
+        return _read(psf, scene, origin)
+    key = (psf, _stamp(psf), scene.planes.shape, scene.scale, scene.seed, origin)
+    return _BLURS.get(key, lambda: _read(psf, scene, origin))
+
+
+def _read(psf: Any, scene: Scene, origin: Origin | None) -> Blur:
     if isinstance(psf, str):
         array, text, notes = _from_text(psf, scene)
         rows = [[array]]
@@ -76,6 +86,17 @@ def read_blur(psf: Any, scene: Scene, *, origin: Origin | None) -> Blur:
         warnings=_distinct(f"psf: {f.text}" for f in findings if f.level == "warning"),
         digest=digest(kernels),
     )
+
+
+def _same_everywhere(text: str) -> bool:
+    """Does a text mean the same for every picture of a size? An estimate does not."""
+    return not text.partition(":")[2].strip().lower().startswith("auto")
+
+
+def _stamp(text: str) -> tuple[int, int] | None:
+    """What changes with the file that a psf text names."""
+    path = psf_file(text)
+    return None if path is None else (path.stat().st_mtime_ns, path.stat().st_size)
 
 
 def psf_from_text(text: str, seed: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -21,12 +22,14 @@ from proxlab.model import choose_device, device_text
 from proxlab.pipeline import Prepared
 from proxlab.receipt import file_digest
 from proxlab.request import Request
+from proxlab.reuse import Recent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
+_NETWORKS = Recent(4)  # as read from files; every use gets a copy
 WITHOUT_BLUR = Supports(
     boundaries=frozenset(),
     noises=frozenset(NOISES),
@@ -168,12 +171,14 @@ def choose_prior(prior: Any, channels: int) -> Prior:
 
     try:
         path = find(os.fspath(prior))
-        network = load(path)
+        stamp = path.stat()
+        key = (path.resolve(), stamp.st_mtime_ns, stamp.st_size)
+        network, known_by = _NETWORKS.get(key, lambda: (load(path), file_digest(path)))
     except (CheckpointError, FileNotFoundError) as error:
         raise InputError(str(error)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return Prior(network, path.stem, file_digest(path), _channels(network))
+    return Prior(copy.deepcopy(network), path.stem, known_by, _channels(network))  # free to move
 
 
 def prior_file(prior: Any) -> Path | None:

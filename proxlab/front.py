@@ -78,7 +78,9 @@ def deblur(
     Returns
     -------
     The picture in the shape (times `scale`), type and range of the input: integers rounded and clipped,
-    floats never clipped. With `return_info`, a pair (picture, info).
+    floats never clipped. With `return_info`, a pair (picture, info). For a dask array, a dask array of tiles
+    to be computed: noise level, method, weight, iterations, overlap and what is clipped are chosen once, at
+    the call, from up to nine windows of 512x512, the only pixels read then; info says what will be done.
 
     Raises UsageError, InputError (both ValueError), MemoryLimitError, ConvergenceError.
 
@@ -90,6 +92,7 @@ def deblur(
     """
     from proxlab.cluster import connected
     from proxlab.engine import ready_there
+    from proxlab.lazy import deblur_lazily, is_lazy
 
     request = Request(
         sigma=sigma,
@@ -110,6 +113,8 @@ def deblur(
         linear=linear,
         tile=tile,
     )
+    if is_lazy(image):
+        return _answer(*deblur_lazily(request, image, psf, mask, callback), return_info)
     with connected(cluster) as workers:
         result, job = ready_there(workers, request, image, psf, mask).run(callback)
     return _answer(result, job, return_info)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 from proxlab.blurs import Blur
 from proxlab.data import Data
 from proxlab.errors import UsageError
 from proxlab.request import Request
+from proxlab.reuse import Recent
 
 if TYPE_CHECKING:
     import torch
 
     from imaging.operator import LinearOperator
+
+
+_OPERATORS = Recent(2)
+LARGEST = 1 << 22  # samples of a picture whose operator is kept: its spectrum takes twice as many numbers
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -39,14 +45,22 @@ def device_text(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
-def build_operator(request: Request, blur: Blur, data: Data) -> LinearOperator:
-    """The operator from the sharp picture to the data, in float64 on the CPU.
+def build_operator(
+    request: Request, blur: Blur, data: Data, device: torch.device, dtype: torch.dtype
+) -> LinearOperator:
+    """The operator from the sharp picture to the data, made in float64, then of that type on that device.
 
-    Sampling by `scale` comes after the blur, the mask last.
+    Sampling by `scale` comes after the blur, the mask last. The blur of the last sizes is kept for pictures
+    that follow: operators are frozen.
     """
     channels, height, width = data.layout.planes
     fine = (channels, height * request.scale, width * request.scale)
-    op = _blur(request, blur, fine)
+    key = (blur.digest, blur.origin, request.boundary, fine, str(device), dtype)
+
+    def make() -> LinearOperator:
+        return _blur(request, blur, fine).to(device, dtype)
+
+    op = _OPERATORS.get(key, make) if math.prod(fine) <= LARGEST else make()
     if request.scale != 1:
         from imaging.sampling import Downsample
 
@@ -57,7 +71,7 @@ def build_operator(request: Request, blur: Blur, data: Data) -> LinearOperator:
         from imaging.masks import Masked
 
         op = Masked(op, torch.from_numpy(data.valid)[None])
-    return op
+    return op.to(device, dtype)
 
 
 def _blur(request: Request, blur: Blur, fine: tuple[int, int, int]) -> LinearOperator:

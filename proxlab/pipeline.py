@@ -84,7 +84,7 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     check_limit(needed, request.max_memory)
     y = torch.from_numpy(data.planes)[None]
     place(prior, device, y.dtype)
-    op = build_operator(request, blur, data)
+    op = build_operator(request, blur, data, device, y.dtype)
     level = find_level(request, data, blur)
     job = Job(
         request=request,
@@ -102,7 +102,7 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
         hashes={**hashes, "psf": blur.digest, **({"prior": prior.digest} if prior and prior.digest else {})},
         prior=prior.name if prior else None,
     )
-    return Prepared(job, method, data, op.to(device, y.dtype), y.to(device), level.white, started, prior)
+    return Prepared(job, method, data, op, y.to(device), level.white, started, prior)
 
 
 def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Job]:

@@ -207,7 +207,7 @@ def _under_jitter(
         say(f"other psf {draw + 1} of {draws}")
         zoom, angle = generator.normal(1, WIDTH), generator.normal(0, ANGLE)
         other = jittered(blur, zoom=max(zoom, 1 - 3 * WIDTH), angle=angle)
-        op = build_operator(prepared.job.request, other, prepared.data).to(task.y.device, task.y.dtype)
+        op = build_operator(prepared.job.request, other, prepared.data, task.y.device, task.y.dtype)
         try:
             yield op.window(method.run(replace(task, op=op)).x)
         except UsageError:  # a network for one psf: there is nothing to jitter

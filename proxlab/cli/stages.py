@@ -15,6 +15,7 @@ import numpy as np
 from imaging.files.atomic import check_target
 from proxlab.cli.stream import Stream, exif_of
 from proxlab.engine import mapper_of, side_for
+from proxlab.errors import ClusterError
 from proxlab.pictures import Work, prepare_page, without_grey_alpha
 from proxlab.progress import Bar
 from proxlab.remote import Sender
@@ -93,10 +94,11 @@ def flow(stages: Stages, targets: Iterable[Target], *, together: int) -> Iterato
             yield under_way[0][0].result()
             under_way.popleft()
     finally:
+        writer.shutdown(wait=False, cancel_futures=True)
         for _, result in under_way:  # after an interruption, what workers have begun
             getattr(result, "cancel", _nothing)()
         reader.shutdown(cancel_futures=True)
-        writer.shutdown(cancel_futures=True)
+        writer.shutdown()
 
 
 def _ahead(
@@ -169,21 +171,27 @@ class Desk:
         return Streamed(replace(self.what, request=stream.request), [job])
 
 
-@dataclass(frozen=True)
 class Elsewhere:
     """A result that a worker is making: called, it waits for it."""
 
-    sender: Sender
-    picture: Picture
-    promise: Promise
+    def __init__(self, sender: Sender, picture: Picture, promise: Promise) -> None:
+        self._sender, self._picture, self._promise = sender, picture, promise
+        self._given_up = False
 
     def __call__(self) -> Solved:
         """The same as if it had been made here."""
-        return _solved(self.picture, self.sender.completed(self.promise.result()))
+        try:
+            done = self._promise.result()
+        except ClusterError:
+            if self._given_up:
+                raise KeyboardInterrupt from None  # the reason, which somebody else tells
+            raise
+        return _solved(self._picture, self._sender.completed(done))
 
     def cancel(self) -> None:
         """Nobody waits for it any more."""
-        self.promise.cancel()
+        self._given_up = True
+        self._promise.cancel()
 
 
 def _solved(picture: Picture, done: list[tuple[NDArray[Any], Job]]) -> Solved:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from priors.deblurring import Deblurring
 
 CLOSE = 0.02  # largest relative distance of psfs at which a network is used: below what it can be felt
+ESTIMATING = ("tikhonov", "tv", "denoise")  # these read the noise off the data: repeated pixels have none
 REACH = 16  # pixels a picture without periodic borders is continued by, beside half the psf
 LOUD = 1.8  # times the strongest noise of its training: on validation crops Tikhonov overtakes at about 2
 HELD = (
@@ -22,9 +23,10 @@ HELD = (
 )
 BARE = 2e-3  # the same without a pre-processor
 RULE = (
-    "shipped, for this psf, behind conjugate gradients, trained towards the truth, with the noise nearest "
-    "the picture's"
+    "shipped, for this psf, behind a pre-processor that inverts the blur, trained towards the truth, with "
+    "the noise nearest the picture's"
 )
+INVERTING = ("cgls", "tikhonov", "tv")  # pre-processors that do more than smooth
 
 ONE_PSF = Supports(
     boundaries=frozenset(BOUNDARIES),
@@ -100,10 +102,13 @@ def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
         )
         raise UsageError(message)
 
-    def fitness(name: str) -> tuple[bool, bool, bool, float]:
+    def fitness(name: str) -> tuple[bool, bool, bool, float, float]:
         r = recipes[name]
-        distance = abs(_trained(r)[1] - task.sigma)
-        return _mismatch(r, task) > CLOSE, r.target != "truth", not r.preprocess.startswith("cgls"), distance
+        (low, high), filtered = _trained(r), not r.preprocess.startswith(INVERTING)
+        distance = max(
+            low - task.sigma, task.sigma - high, 0.0
+        )  # a whole range goes before its single levels
+        return _mismatch(r, task) > CLOSE, r.target != "truth", filtered, distance, low - high
 
     name = min(sorted(recipes), key=fitness)
     return load(name), recipes[name], name, RULE
@@ -133,14 +138,15 @@ def _refusal(name: str, mismatch: float) -> str:
 
 
 def _applied(network: Any, recipe: Deblurring, task: Task) -> Tensor:
-    """The chain on the data, continued by their border pixels unless the blur is periodic; a grey network
-    takes the channels one by one.
+    """The chain on the data, continued unless the blur is periodic; a grey network takes the channels one by
+    one.
     """
     from torch.nn.functional import pad
 
     from imaging.blur import CircularBlur
     from imaging.fft import good_size
     from priors.deblurring import chain_of
+    from priors.mirroring import mirror
 
     y, weight = task.y, next(network.parameters())
     if recipe.channels != 1 and y.shape[1] != recipe.channels:
@@ -152,7 +158,11 @@ def _applied(network: Any, recipe: Deblurring, task: Task) -> Tensor:
     else:
         top = left = REACH + max(recipe.kernel().shape) // 2
         bottom, right = (good_size(n + 2 * top) - n - top for n in (h, w))
-    seen = pad(y.reshape(-1, recipe.channels, h, w).to(weight), (left, right, top, bottom), mode="replicate")
+    seen = y.reshape(-1, recipe.channels, h, w).to(weight)
+    if recipe.preprocess.startswith(ESTIMATING):
+        seen = mirror(mirror(seen, -2, top, bottom), -1, left, right)
+    else:
+        seen = pad(seen, (left, right, top, bottom), mode="replicate")
     x = chain_of(network)(recipe.operator(*seen.shape[-2:]).to(seen), seen)
     x = x[..., top : top + h, left : left + w].reshape(y.shape).to(y)
     return x if isinstance(task.op, CircularBlur) else task.op.embed(x)

@@ -72,12 +72,14 @@ class Plan:
         )
 
 
-def plan_tiles(request: Request, source: RowReader, psf: Any, mask: Any, *, side: int) -> Plan:
-    """Look at the picture, choose what is chosen once, measure the overlap, cut."""
+def plan_tiles(
+    request: Request, source: RowReader, psf: Any, mask: Any, *, side: int, seen: Survey | None = None
+) -> Plan:
+    """Look at the picture, unless it was `seen`; choose what is chosen once, measure the overlap, cut."""
     started = perf_counter()
     axis = None if request.channel_axis is None else 2
     layout = layout_of(np.broadcast_to(np.zeros(1, source.dtype), source.shape), axis)
-    seen = look_over(
+    seen = seen or look_over(
         source, layout, data_range=request.data_range, linear=request.linear, clipping=mask is not False
     )
     sample = sample_of(request, source, (layout, seen), psf, mask)
@@ -169,9 +171,9 @@ def _pieces(plan: Plan, source: RowReader, mask: Any) -> Iterator[Piece]:
             columns, left = across.rows(plan.axes[1])
             planes, _ = plan.layout.split(block[:, across.stand_ins(plan.axes[1])])
             there = (rows >= 0)[:, None] & (columns >= 0)
-            valid = _valid(given, rows, columns)
+            valid = mask_there(given, rows, columns)
             place = ((down.size, across.size), (top, left))
-            core = (_within(rows, down), _within(columns, across))
+            core = (core_of(rows, down), core_of(columns, across))
             yield Piece(np.ascontiguousarray(planes), valid, None if there.all() else there, place, core)
 
 
@@ -183,11 +185,12 @@ def _gathered(source: RowReader, rows: np.ndarray) -> np.ndarray:
     return block
 
 
-def _valid(given: np.ndarray | None, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
+def mask_there(given: np.ndarray | None, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
     """The caller's mask there; where there is no picture it does not matter."""
     return None if given is None else given[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)]
 
 
-def _within(numbers: np.ndarray, span: Span) -> slice:
+def core_of(numbers: np.ndarray, span: Span) -> slice:
+    """Where a tile's core lies among the data pixels of these numbers."""
     first = int(np.flatnonzero(numbers == span.first)[0])
     return slice(first, first + span.last - span.first)

@@ -86,7 +86,7 @@ def sample_of(
     from proxlab.pipeline import prepare
 
     layout, survey = found
-    windows = _windows(layout.planes[1:])
+    windows = windows_of(layout.planes[1:])
     typical = _typical(source, windows)
     axis = None if request.channel_axis is None else 2  # of rows, the channels come last
     plain = replace(request, max_memory=None, tile=None, cluster=None, channel_axis=axis)
@@ -133,7 +133,8 @@ def _settled(setting: Setting, outcome: Outcome) -> Setting:
     return replace(setting, method=method, prior=prior, **kept)
 
 
-def _windows(size: tuple[int, ...]) -> list[tuple[slice, slice]]:
+def windows_of(size: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """Up to nine windows spread over a picture (H, W), which is one itself where it is small."""
     height, width = size
     if height * width <= WHOLE:
         return [(slice(0, height), slice(0, width))]

@@ -45,6 +45,27 @@ def test_a_network_of_ones_own_runs_with_every_border(boundary, picture, tmp_pat
     assert info["method"] == "stnn" and info["certificate"]["conditions"][0]["kind"] == "observed"
 
 
+def test_noise_is_read_off_data_that_are_continued_by_noise(tmp_path, monkeypatch):
+    """Beside repeated border pixels, which have no noise, total variation would take it for detail."""
+    smooth = np.outer(np.sin(np.arange(40) / 9), np.cos(np.arange(44) / 7)) / 3 + 0.5
+    noisy = (smooth + 0.05 * np.random.default_rng(0).standard_normal(smooth.shape)).astype(np.float32)
+    made = recipe(preprocess="tv", noise=(0.0, 0.05), config={"width": 3, "kernels": [3], "skip": True})
+    network = made.network()
+    torch.nn.init.zeros_(network.mix.weight)
+    torch.nn.init.zeros_(network.mix.bias)
+    save_network(tmp_path / "own.safetensors", network, {"recipe": asdict(made)})
+    options = {
+        "method": "stnn",
+        "prior": str(tmp_path / "own.safetensors"),
+        "sigma": 0.05,
+        "return_info": True,
+    }
+    limit = 0.85 * np.abs(noisy - smooth).mean()
+    assert np.abs(proxlab.deblur(noisy, PSF, **options)[0] - smooth).mean() < limit
+    monkeypatch.setattr("proxlab.methods.stnn.ESTIMATING", ())
+    assert np.abs(proxlab.deblur(noisy, PSF, **options)[0] - smooth).mean() > limit
+
+
 def test_periodic_pictures_get_exactly_the_chain(picture, tmp_path):
     from priors.deblurring import chain_of
 
@@ -85,7 +106,7 @@ def test_the_shipped_one_that_fits_psf_and_noise_is_taken(picture, tmp_path, mon
     other = recipe(psf=((0.5, 0.5),), noise=(0.0, 0.01))
     for name, made in {
         "quiet": recipe(noise=(0, 0)),
-        "loud": recipe(noise=(0, 0.05)),
+        "loud": recipe(noise=(0.03, 0.05)),
         "other": other,
     }.items():
         stored(tmp_path / f"{name}.safetensors", made)
@@ -94,6 +115,16 @@ def test_the_shipped_one_that_fits_psf_and_noise_is_taken(picture, tmp_path, mon
         assert info["details"]["network"] == name
         assert "with the noise nearest the picture's" in info["details"]["network_rule"]
         assert info["details"]["psf_mismatch"] < 1e-6
+
+
+def test_a_range_of_noise_goes_before_a_single_level(picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "WEIGHTS", tmp_path)
+    levels = {"none": (0, 0), "single": (0.025, 0.025), "range": (0.01, 0.05)}
+    for name, noise in levels.items():
+        stored(tmp_path / f"{name}.safetensors", recipe(noise=noise, preprocess="cgls:2"))
+    for sigma, name in ((0.004, "none"), (0.006, "range"), (0.025, "range"), (0.06, "range")):
+        _, info = proxlab.deblur(picture, PSF, method="stnn", sigma=sigma, return_info=True)
+        assert info["details"]["network"] == name
 
 
 def test_of_equal_noise_the_stabilised_one_is_taken_and_a_prior_chooses_another(
