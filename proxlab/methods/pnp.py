@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 START = 49 / 255  # the first level, where the denoiser keeps little but edges (Zhang et al. 2022)
 STEPS = 8
-# Chosen on photographs of BSDS500/val that are not in BSD68, with drawn psfs: weights 0.15 to 0.28, 0.45 to 1.
+# Chosen on photographs of BSDS500/val not in BSD68: weights of 0.15 to 0.3, last levels of 0.45 to 1.
 WEIGHT = (
     0.23  # lam / sigma^2; at 0.2 told levels gain with some psfs and lose with others, at 0.15 it explodes
 )
