@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from proxlab.denoising import Prior
 
 ROOM = 1.3  # a residual so many times the noise level is worth a look at what the classical method leaves
-QUIET = 2 / 255  # from there on the unrolled network is level with plug-and-play or better, whatever the psf
-    2 / 255
-)  # from there on the unrolled network does as well as plug-and-play or better, whatever the psf
+QUIET = 2 / 255  # from here on the unrolled network is level with plug-and-play or better
 
 
 @dataclass(frozen=True)
