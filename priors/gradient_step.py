@@ -49,9 +49,12 @@ class GradientStep(nn.Module):
 
     @property
     def feature_maps(self) -> float:
-        """About how many planes of the size of the picture it holds: all are kept for the way back."""
+        """About how many planes of the size of the picture it holds: all are kept for the way back.
+
+        Measured at 512x512 and 1024x1024, with the activation of either sharpness.
+        """
         stages = zip(self.config.widths, self.config.blocks, strict=True)
-        return 2.5 * sum(8 * width * count / 4 ** (n + 1) for n, (width, count) in enumerate(stages))
+        return 1.1 * sum(8 * width * count / 4 ** (n + 1) for n, (width, count) in enumerate(stages))
 
     def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """The denoised x."""
