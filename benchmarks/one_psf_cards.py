@@ -14,15 +14,19 @@ from proxlab.methods.stnn import ESTIMATING
 
 WHAT = """A network for one psf and no other, {pre} in front of it: method "stnn", which refuses any psf
     further than 2 % away. {method} of Evangelista, Morotti, Loli Piccolomini and Nagy (2023), trained
-    towards {target}{noise}. Nothing is proven of its answers."""
+    towards {target}{noise}. {proof}"""
 SHAPES = {
     "ssnet": """A narrow 3L-SSNet: the paper's is 128 channels wide (568 705 weights, 567 552
         multiplications a pixel), this one {width} ({multiplications:,.0f} a pixel), small in both.""",
     "unet": "A UNet of width {width}, {multiplications:,.0f} multiplications a pixel.",
     "nafnet": "A NAFNet of width {width}, {multiplications:,.0f} multiplications a pixel.",
-    "bounded": """Its Lipschitz constant is {lipschitz:g} by construction; {multiplications:,.0f}
-        multiplications a pixel.""",
+    "bounded": """{multiplications:,.0f} multiplications a pixel, {width} channels.""",
 }
+PAPER = ("NN", "FiNN", "StNN", "ReNN", "StReNN")
+UNPROVEN = "Nothing is proven of its answers."
+PROVEN = """**Its Lipschitz constant is at most {:g}, by construction**: no change of its input, found or not,
+    moves its answer by more than so many times its own norm (a pre-processor comes on top). Nothing is proven
+    of its accuracy."""
 SKIP = """Other than in the paper it adds to its input what it finds, and does not end in a ReLU."""
 FRONT = {
     "none": "nothing",
@@ -80,16 +84,17 @@ def what(made: Mapping[str, Any], network: Any, multiplications: float) -> str:
         towards = f"Tikhonov's solution from clean data, weight {weight}, so that nobody needs the truth,"
     high = levels(recipe)[1]
     noise = f" with noise {noise_text(recipe)} before the pre-processor" if high else " without noise"
+    bound = getattr(network, "lipschitz", None)
     text = WHAT.format(
+        proof=UNPROVEN if bound is None else PROVEN.format(bound),
         pre=FRONT[recipe["preprocess"].partition(":")[0]],
-        method=method_of(recipe),
+        method=method if (method := method_of(recipe)) in PAPER else "A variant of the StNN",
         target=towards,
         noise=noise,
     )
     shape = SHAPES[made["kind"]].format(
         width=config["width"],
         multiplications=multiplications,
-        lipschitz=getattr(network, "lipschitz", None) or 0.0,
     )
     return " ".join([text, f"The psf: {psf_text(recipe['psf'])}.", shape, SKIP if config.get("skip") else ""])
 

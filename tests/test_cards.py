@@ -22,6 +22,7 @@ PRIORS = {
     *("gradient-step-gray", "gradient-step-color"),
 }
 NETWORKS = {f"ssnet-{kind}-{level}" for kind in ("nn", "finn", "stnn", "renn") for level in ("0", "0.025")}
+NETWORKS |= {"ssnet-tv-range", "bounded-2", "bounded-4"}
 NAMES = PRIORS | {"unrolled-gray", "unrolled-color"} | NETWORKS
 SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
 
@@ -149,6 +150,22 @@ def test_a_network_for_one_psf_says_where_it_stands(cards, tmp_path):
     file.add("mine | a", {**file.records["mine | a"], "version": "another1"})
     file.add("mine | b", {**file.records["mine | b"], "version": "another1"})
     assert "frontier" not in cards.card(path, tmp_path)
+
+
+def test_a_network_of_bounded_gain_says_what_is_proven_and_a_variant_that_it_is_one(cards, tmp_path):
+    from priors.networks import Bounded, BoundedConfig
+
+    made = read_provenance(made_for_one_psf(tmp_path, preprocess="tv", noise=(0.005, 0.08)))
+    net = Bounded(BoundedConfig(lipschitz=2.0, width=2, layers=1, kernel=3))
+    bounded = {**made, "kind": "bounded", "config": net.config.to_dict()}
+    text = " ".join(cards.one_psf.what(bounded, net, 12.0).split())
+    assert (
+        "Lipschitz constant is at most 2, by construction" in text
+        and "Nothing is proven of its ans" not in text
+    )
+    text = " ".join(cards.one_psf.what(made, object(), 12.0).split())
+    assert "A variant of the StNN of Evangelista" in text and "Nothing is proven of its answers" in text
+    assert "total variation in front" in text and "by mirroring" in cards.one_psf.limits(made)
 
 
 def test_the_command_makes_the_same_network_for_one_psf(cards, tmp_path, monkeypatch):
