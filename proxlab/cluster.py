@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 30  # seconds to wait for a scheduler that was named
 AHEAD = 2  # tasks a worker has waiting beside the one it works on
-LARGE = "1GB"  # Dask warns of tasks with more in them than 10 MB, which pictures have
+SETTINGS = {
+    "distributed.admin.large-graph-warning-threshold": "1GB",  # of tasks with 10 MB in them, as pictures have
+    "distributed.comm.timeouts.connect": "120s",  # a busy machine is slow to answer
+    "distributed.comm.timeouts.tcp": "120s",
+}
 
 
 class Workers:
@@ -140,7 +144,7 @@ def connected(cluster: Any) -> Iterator[Workers | None]:
     import dask
 
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE}))
+        stack.enter_context(dask.config.set(SETTINGS))
         client = _client(cluster, stack) if isinstance(cluster, str) else cluster
         _check_versions(client)
         yield Workers(client)
