@@ -67,7 +67,8 @@ def test_the_smallest_bound_that_gains_a_decibel_is_named(parts, rises, found):
     findings, tables = parts
     rows = [row(findings, "blurred", flat(24), kind="input")]
     rows += [
-        row(findings, "plain", flat(23), kind="filter"),
+        row(findings, "plain", flat(25), kind="filter", weight=1 / 64),  # at most 4 times
+        row(findings, "smooth", flat(23), kind="filter", weight=1 / 16),  # at most twice
         row(findings, "free", flat(30), kind="network", method="NN"),
     ]
     for bound, rise in zip((2.0, 4.0), rises, strict=True):
@@ -77,6 +78,10 @@ def test_the_smallest_bound_that_gains_a_decibel_is_named(parts, rises, found):
     line = next(text for text in findings.answers(rows) if "proven Lipschitz" in text)
     assert line.startswith(f"- {found}") and ("the smallest with L = 4" in line) == (found == "yes")
     assert tables.price_of_the_proof(rows)[1][0][3] == f"{6 - rises[0]:.2f}"  # below the one without a bound
+    beside = [line[4] for line in tables.price_of_the_proof(rows)[1]]
+    assert beside == [f"{1 + rises[0]:+.2f}", f"{rises[1] - 1:+.2f}"]
+    rows[1]["weight"] = 1 / 65
+    assert tables.price_of_the_proof(rows[:2] + rows[3:])[1][0][4] == ""  # no such filter was measured
 
 
 def test_small_in_both_senses_is_one_network_or_none(parts):
