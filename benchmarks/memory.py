@@ -89,6 +89,23 @@ def measured(arguments: list[str], folder: Path) -> dict[str, Any]:
     }
 
 
+def foretold(options: list[str], side: int, channels: int, folder: Path) -> int:
+    """Only the estimate, by a dry run in a process of its own."""
+    picture(side, channels, folder / "in.tif")
+    told, child = folder / "plan.json", os.fork()
+    if child == 0:
+        try:
+            os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+            from proxlab.__main__ import main
+
+            main(["deblur", str(folder / "in.tif"), "-p", PSF, "-o", str(folder / "o.tif"), *options])
+            sys.stdout.flush()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    return int(json.loads(told.read_text())["plan"]["memory_estimate"])
+
+
 def cases(args: argparse.Namespace) -> Iterator[tuple[str, int, int, list[str]]]:
     """(name, side, channels, options)."""
     for size in args.megapixels:
@@ -113,9 +130,14 @@ def rows(args: argparse.Namespace, file: ResultFile, code: str) -> Iterator[list
         for method, side, channels, options in cases(args):
             colour = "grey" if channels == 1 else "colour"
             key = f"{method}, {side}x{side} {colour}"
-            record = file.find(key) if args.keep else None if args.again else file.find(key, code=code)
-            if record is None and args.keep:
+            old = args.keep or args.foretell
+            record = file.find(key) if old else None if args.again else file.find(key, code=code)
+            if record is None and old:
                 continue
+            if record is not None and args.foretell and "failed" not in record:
+                options = [*options, "--dry-run", "--json"]
+                record = {**record, "estimate": foretold(options, side, channels, folder)}
+                file.add(key, record)
             if record is None:
                 if made != (side, channels):
                     picture(side, channels, folder / "in.tif")
@@ -148,6 +170,11 @@ def main() -> None:
     add("--methods", nargs="+", default=list(FEW), choices=list(FEW), help="[all]")
     add("--tiled", type=int, nargs="*", default=[], metavar="SIDE", help="pictures under --allow, in tiles")
     add("--keep", action="store_true", help="only the table of what is in the file, for whatever code")
+    add(
+        "--foretell",
+        action="store_true",
+        help="the estimates of what is in the file anew, the peaks as they are",
+    )
     add("--allow", default="2G", metavar="SIZE", help="what those pictures may take [2G]")
     add("--again", action="store_true", help="measure what is in the file, too")
     add("--scratch", metavar="DIR", help="where pictures are made [the system's temporary folder]")

@@ -19,7 +19,6 @@ LEVEL = (8.8, 3.75)  # estimating the noise: for one channel at a time, and for 
 TILE = 1.85  # a tile in units of a picture: masks at the ends, a heap that keeps what was freed
 PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every picture
 STORED = 4.0  # storing the result, for each channel
-BESIDE_NETWORK = 0.5  # of a method's own memory that is held while its network works
 GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel
 LATER = 60_000_000  # libraries that come with the first network and the first linear algebra
 
@@ -71,8 +70,7 @@ def working_memory(method: Method, prior: Any, field: Shape, working: int) -> in
 
     alone = method.memory(field)
     network = network_memory(prior, method, field)
-    most = max(alone, int(BESIDE_NETWORK * alone) + network) if network else alone
-    return most * working // 4
+    return (alone + network) * working // 4  # a heap keeps most of what a data step freed
 
 
 def needed_memory(method: Method, prior: Any, extent: Extent) -> int:
