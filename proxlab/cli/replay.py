@@ -107,7 +107,7 @@ def _changed_file(record: dict[str, Any], receipt: Path) -> str | None:
             continue
         name = record[kind]
         path = receipt.parent / name
-        if kind == "psf" and not path.is_file():
+        if kind == "psf" and ":" in name and not path.is_file():
             path = receipt.parent / name.rpartition(":")[0]
         if not path.exists():
             message = f"{receipt} needs {name}, which is not there: put it back beside the receipt."
