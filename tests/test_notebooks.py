@@ -15,6 +15,7 @@ FIGURES = {
     "03_plug_and_play_with_a_certificate": 3,
     "04_stabilise_a_network": 2,
     "05_can_i_trust_it": 2,
+    "06_large_images": 1,
 }
 
 
@@ -155,6 +156,26 @@ def test_can_i_trust_it():
         float, re.search(r"spread is small ([\d.]+), where it is large ([\d.]+)", text).groups()
     )
     assert small < large
+
+
+@pytest.mark.slow
+def test_large_images():
+    pytest.importorskip("distributed", reason="needs the extra: pip install 'proxlab[cluster]'")
+    (path,) = [path for path in NOTEBOOKS if path.stem == "06_large_images"]
+    done = run(path)
+    text = printed(done)
+    assert figures(done) == FIGURES[path.stem]
+    plain, limited = text.split("--- with a limit")
+    assert "tiles     about" in limited and "tiles     about" not in plain
+    for plan in (plain, limited):
+        assert re.search(r"memory +about .* [MG]B", plan) and re.search(r"time +about", plan)
+    found = re.findall(r"^(tikhonov|pnp) +overlap \d+, RMS (\S+), maximum (\S+)$", text, re.MULTILINE)
+    assert [name for name, _, _ in found] == ["tikhonov", "pnp"]
+    assert all(float(rms) < 1e-3 and float(most) < 1e-2 for _, rms, most in found)
+    before, after = map(float, re.search(r"PSNR ([\d.]+) dB -> ([\d.]+) dB", text).groups())
+    assert after > before + 1
+    assert len(re.findall(r"the same bits: True", text)) == 4 and "bits: False" not in text
+    assert re.search(r"after tile 3 of \d+: process \d+ is killed", text)
 
 
 @pytest.mark.slow
