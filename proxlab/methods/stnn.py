@@ -105,9 +105,10 @@ def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
     def fitness(name: str) -> tuple[bool, bool, bool, float, float]:
         r = recipes[name]
         (low, high), filtered = _trained(r), not r.preprocess.startswith(INVERTING)
-        distance = max(
-            low - task.sigma, task.sigma - high, 0.0
-        )  # a whole range goes before its single levels
+        if r.preprocess.startswith(ESTIMATING):
+            low = 0.0  # what estimates the noise follows it down: measured without any, the best of all
+        # A whole range goes before its single levels.
+        distance = max(low - task.sigma, task.sigma - high, 0.0)
         return _mismatch(r, task) > CLOSE, r.target != "truth", filtered, distance, low - high
 
     name = min(sorted(recipes), key=fitness)
