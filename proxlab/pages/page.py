@@ -45,8 +45,8 @@ def page_of(record: Mapping[str, Any], gallery: Sequence[Mapping[str, Any]]) -> 
     ]
     count = len(record["pictures"])
     subtitle = (
-        f"{len(record['methods'])} methods, {count} pictures, psf {record['psf']}, protocol "
-        f"{record['protocol']['name']}, seed {record['seed']}"
+        f"{len(record['methods'])} methods, {count} picture{'' if count == 1 else 's'}, psf {record['psf']}, "
+        f"protocol {record['protocol']['name']}, seed {record['seed']}"
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -125,6 +125,8 @@ def shift_table(record: Mapping[str, Any]) -> str:
     """Errors on data that are not as believed, the best method of a row in bold."""
     names = [m["name"] for m in record["methods"]]
     rows = []
+    if not record["protocol"]["shifted"]:
+        return "<p>Data other than believed were left out of this study.</p>"
     for row in record["shifts"]:
         values = {n: row["methods"][n]["relative"] for n in names}
         known = [v for v in values.values() if v is not None]

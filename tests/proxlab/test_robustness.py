@@ -308,3 +308,12 @@ def test_a_difference_to_total_variation_shows_its_interval():
     entry = {"mean": -0.021, "low": -0.03, "high": 0.004, "n": 8}
     assert _difference(entry) == '-2.1 <span class="soft">[-3.0, +0.4]</span>'
     assert _difference({**entry, "n": 1}) == "-2.1" and _difference(None) == "&ndash;"
+
+
+def test_what_was_left_out_is_not_a_table_of_dashes():
+    from proxlab.pages.tables import shift_table
+
+    row = {"name": "JPEG", "methods": {"tv": {"relative": 0.1}}}
+    record = {"methods": [{"name": "tv"}], "shifts": [row], "protocol": {"shifted": 1}}
+    assert "<table>" in shift_table(record) and "10.0" in shift_table(record)
+    assert "left out of this study" in shift_table({**record, "protocol": {"shifted": 0}})
