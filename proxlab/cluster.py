@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 PATIENCE = 30  # seconds to wait for a scheduler that was named
 AHEAD = 2  # tasks a worker has waiting beside the one it works on
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",  # of tasks with 10 MB in them, as pictures have
     "distributed.comm.timeouts.connect": "120s",  # a busy machine is slow to answer
     "distributed.comm.timeouts.tcp": "120s",
+    # One thread, and not Dask's MALLOC_TRIM_THRESHOLD_: with that a picture took 2.5 times as long, since
+    # every array was new memory from the system.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, "1"),
 }
 
 
