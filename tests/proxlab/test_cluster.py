@@ -241,7 +241,7 @@ def test_an_interruption_leaves_no_process_and_no_half_file(folder, grey):
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
     _, said = run.communicate(timeout=500)
     assert run.returncode == 130 and "interrupted, nothing half-written" in said and "Traceback" not in said
-    assert len(inside) >= 2 and not any(process.is_running() for process in inside)
+    assert len(inside) >= 2 and not psutil.wait_procs(inside, timeout=60)[1]
     results = {path.stem for path in Path("out").glob("*.png")}
     assert 0 < len(results) < 31 and results == {path.stem for path in Path("out").glob("*.json")}
 
