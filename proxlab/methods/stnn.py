@@ -79,6 +79,7 @@ class StabilisedNetwork:
 
 def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
     """The given network, or the shipped one chosen by RULE; its recipe, its name, how it was chosen."""
+    from imaging.blur import CircularBlur
     from priors.base import available, find, load
     from priors.checkpoint import read_provenance
     from priors.deblurring import recipe_behind
@@ -102,11 +103,13 @@ def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
         )
         raise UsageError(message)
 
+    periodic = isinstance(task.op, CircularBlur)
+
     def fitness(name: str) -> tuple[bool, bool, bool, float, float]:
         r = recipes[name]
         (low, high), filtered = _trained(r), not r.preprocess.startswith(INVERTING)
-        if r.preprocess.startswith(ESTIMATING):
-            low = 0.0  # what estimates the noise follows it down: measured without any, the best of all
+        if periodic and r.preprocess.startswith(ESTIMATING):
+            low = 0.0  # what estimates the noise follows it down; mirrored borders ring without any
         # A whole range goes before its single levels.
         distance = max(low - task.sigma, task.sigma - high, 0.0)
         return _mismatch(r, task) > CLOSE, r.target != "truth", filtered, distance, low - high

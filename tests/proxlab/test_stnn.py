@@ -131,8 +131,11 @@ def test_what_estimates_the_noise_is_taken_below_its_range_too(picture, tmp_path
     monkeypatch.setattr(base, "WEIGHTS", tmp_path)
     stored(tmp_path / "none.safetensors", recipe(noise=(0, 0), preprocess="cgls:2"))
     stored(tmp_path / "adaptive.safetensors", recipe(noise=(0.01, 0.05), preprocess="tikhonov"))
-    _, info = proxlab.deblur(picture, PSF, method="stnn", sigma=0.001, return_info=True)
-    assert info["details"]["network"] == "adaptive"
+    for boundary, name in (("circular", "adaptive"), ("unknown", "none")):
+        _, info = proxlab.deblur(
+            picture, PSF, method="stnn", sigma=0.001, boundary=boundary, return_info=True
+        )
+        assert info["details"]["network"] == name
 
 
 def test_of_equal_noise_the_stabilised_one_is_taken_and_a_prior_chooses_another(
