@@ -146,6 +146,7 @@ def connected(cluster: Any) -> Iterator[Workers | None]:
         return
     check_cluster(cluster)
     import dask
+    import distributed  # noqa: F401 (before its settings are changed: its import adds its own to them)
 
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))

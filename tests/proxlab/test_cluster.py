@@ -139,6 +139,27 @@ def test_a_stream_of_tiles_is_shared_out(tmp_path, monkeypatch, picture, named):
     assert np.array_equal(np.load("b.npy"), proxlab.deblur(picture, "disk:2", **TILED))
 
 
+def test_workers_keep_their_memory_even_where_dask_is_imported_late():
+    pytest.importorskip("distributed")
+    code = """
+import dask
+from proxlab import cluster
+
+class Client:
+    nthreads = dict
+
+def client(text, stack):
+    print(dask.config.get("distributed.nanny.pre-spawn-environ"))
+    return Client()
+
+cluster._client, cluster._check_versions = client, print
+with cluster.connected("local:1"):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "OMP_NUM_THREADS" in done.stdout and "MALLOC_TRIM" not in done.stdout
+
+
 def test_nobody_answers(monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(cluster, "PATIENCE", 0.3)
