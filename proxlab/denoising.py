@@ -171,6 +171,8 @@ def choose_prior(prior: Any, channels: int) -> Prior:
 
     try:
         path = find(os.fspath(prior))
+        if not path.is_file():
+            load(path)  # raises, and says what is wanted
         stamp = path.stat()
         key = (path.resolve(), stamp.st_mtime_ns, stamp.st_size)
         network, known_by = _NETWORKS.get(key, lambda: (load(path), file_digest(path)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from proxlab.blurs import Blur
 from proxlab.data import Data
 from proxlab.errors import UsageError
+from proxlab.job import digest
 from proxlab.request import Request
 from proxlab.reuse import Recent
 
@@ -55,7 +56,8 @@ def build_operator(
     """
     channels, height, width = data.layout.planes
     fine = (channels, height * request.scale, width * request.scale)
-    key = (blur.digest, blur.origin, request.boundary, fine, str(device), dtype)
+    # the kernels themselves decide: blur.digest is that of the psf as it was given, before it was changed
+    key = (digest(blur.kernels), blur.origin, request.boundary, fine, str(device), dtype)
 
     def make() -> LinearOperator:
         return _blur(request, blur, fine).to(device, dtype)
