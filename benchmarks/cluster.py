@@ -73,7 +73,7 @@ def timed(commands: list[list[str]], out: Path) -> dict[str, float]:
     return {
         "wall": wall,
         "cpu": after.children_user + after.children_system - before.children_user - before.children_system,
-        "further": (ends[-1] - ends[few]) / (len(ends) - 1 - few),
+        "further": (ends[-1] - ends[few]) / max(1, len(ends) - 1 - few),
         "pictures": len(ends),
     }
 
