@@ -175,6 +175,7 @@ def _client(cluster: str, stack: ExitStack) -> Any:
     workers = LocalCluster(
         n_workers=int(cluster.partition(":")[2]),
         threads_per_worker=1,
+        env=dict.fromkeys(THREADS, "1"),  # over those of this process, which SETTINGS do not replace
         processes=True,
         dashboard_address="127.0.0.1:0",  # any free port: two of these do not quarrel
         scheduler_kwargs={"dashboard": False},

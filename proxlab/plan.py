@@ -151,7 +151,7 @@ def seconds(method: str, num_iter: int | None, pixels: float, channels: int, spe
     """About how long a run takes on fields of so many pixels in all; None for a method nobody timed.
 
     >>> round(seconds("pnp", 4, 1_000_000, 1, Speed(2e-8, 3e-6)), 1)
-    15.2
+    16.5
     """
     if method not in WORK:
         return None
