@@ -122,14 +122,22 @@ class Job:
         ]
         if self.prior is not None:
             lines.insert(1, f"prior     {self.prior}")
+        if self._picked is not None:
+            lines.insert(1, f"auto      {self._picked}")
         return lines + [f"note      {text}" for text in self.notes + self.warnings]
+
+    @property
+    def _picked(self) -> Any:
+        """What the method "auto" took and why, None for any other."""
+        return None if self.outcome is None else self.outcome.details.get("auto")
 
     def summary(self) -> str:
         """One line on a finished run."""
         out = self.outcome
         if out is None:
             return self.method
-        parts = [self.method, f"sigma {self.sigma:.4g} ({self.sigma_rule})"]
+        name = self.method if self._picked is None else f"{self.method} (by auto)"
+        parts = [name, f"sigma {self.sigma:.4g} ({self.sigma_rule})"]
         if out.lam is not None:
             parts.append(f"lam {out.lam:.4g} ({out.lam_rule})")
         if out.num_iter:

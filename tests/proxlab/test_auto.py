@@ -104,3 +104,13 @@ def test_a_receipt_of_auto_names_the_weights_that_ran(folder, unrolled_ships, ca
     save_network(unrolled_ships / "unrolled-gray.safetensors", build("unrolled", shape, seed=2), {})
     assert main(["replay", "b.json"]) == 1
     assert "the weights of unrolled-gray were" in capsys.readouterr().err
+
+
+def test_the_command_says_what_auto_took_and_why(folder, unrolled_ships, capsys):
+    words = ["deblur", "a.png", "-p", "box:3", "--sigma", "0.04", "--overwrite", "--verbose"]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert ": unrolled (by auto), sigma 0.04" in told
+    assert "  auto      unrolled: it does better than tv on photographs" in told
+    assert main([*words, "--method", "unrolled"]) == 0
+    assert "auto" not in capsys.readouterr().err
