@@ -12,6 +12,7 @@ import numpy as np
 from imaging.files.atomic import atomic_write
 from imaging.files.scaling import split_alpha, to_float
 from proxlab.errors import ConvergenceError, UsageError
+from proxlab.request import check_sigma
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +43,15 @@ class Reader:
     max_iter: int
 
     def planes(self, pixels: np.ndarray, crop: int | None) -> Tensor:
-        """(1, C, H, W) float64 in the prior's channels from stored pixels, no alpha, the middle."""
+        """(1, C, H, W) float64 in the prior's channels from stored pixels, no alpha, the middle.
+
+        Raises UsageError for a crop of less than one pixel.
+        """
         import torch
 
+        if crop is not None and crop < 1:
+            message = f"crop is {crop}: give the side of the middle to use, in pixels, or leave it out."
+            raise UsageError(message)
         colour, _ = split_alpha(pixels)
         values = np.asarray(to_float(colour)[0], np.float64)
         values = values[..., None] if values.ndim == 2 else values
@@ -79,14 +86,22 @@ def reader(prior: str, sigma: float, *, rtol: float | None, max_iter: int | None
     if not sigma > 0:
         message = f"sigma is {sigma}: the level of a regulariser is above zero, a fraction of the data range."
         raise UsageError(message)
-    chosen = choose_prior(prior, channels=1)
-    if not hasattr(chosen.network, "value"):
+    check_sigma(sigma)
+    rtol, max_iter = 1e-6 if rtol is None else rtol, 2000 if max_iter is None else max_iter
+    if not 0 < rtol < 1 or max_iter < 1:
         message = (
-            f"the prior {chosen.name} is a {getattr(chosen.network, 'kind', 'denoiser')} and has no "
-            "regulariser to read: name a learned proximal network, a ridge or a gradient-step prior."
+            f"rtol is {rtol:g} and max_iter {max_iter}: give 0 < rtol < 1, as 1e-6, and at least 1 step."
         )
         raise UsageError(message)
-    return Reader(chosen.network.double(), chosen.channels or 1, sigma, rtol or 1e-6, max_iter or 2000)
+    chosen = choose_prior(prior, channels=1)
+    if not hasattr(chosen.network, "value"):
+        kind = getattr(chosen.network, "kind", "denoiser")
+        message = (
+            f"the prior {chosen.name} has no regulariser to read (its kind is {kind!r}): name a learned "
+            "proximal network, a ridge or a gradient-step prior."
+        )
+        raise UsageError(message)
+    return Reader(chosen.network.double(), chosen.channels or 1, sigma, rtol, max_iter)
 
 
 def paths_from(start: Tensor, other: Tensor, *, seed: int) -> dict[str, tuple[list[float], list[Tensor]]]:
@@ -105,14 +120,24 @@ def paths_from(start: Tensor, other: Tensor, *, seed: int) -> dict[str, tuple[li
     return {"noise": (list(NOISE), noisy), "blur": (list(BLUR), blurred), "mixing": (list(MIXTURE), mixed)}
 
 
-def plot_paths(curves: dict[str, Curve], path: Path, *, overwrite: bool) -> None:
-    """One panel a curve, R less its smallest value over all; png, pdf or svg."""
-    from matplotlib.figure import Figure
+def plot_kind(path: Path) -> str:
+    """ "png", "pdf" or "svg", as the name ends; UsageError for another end.
 
+    >>> plot_kind(Path("r.PDF"))
+    'pdf'
+    """
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("png", "pdf", "svg"):
         message = f"{path}: a plot is written as .png, .pdf or .svg."
         raise UsageError(message)
+    return kind
+
+
+def plot_paths(curves: dict[str, Curve], path: Path, *, overwrite: bool) -> None:
+    """One panel a curve, R less its smallest value over all; see `plot_kind`."""
+    from matplotlib.figure import Figure
+
+    kind = plot_kind(path)
     low = min(min(values) for _, values in curves.values())
     labels = {
         "noise": "noise added (sigma)",

@@ -92,7 +92,7 @@ class Request:
                 message = f"{name} is {value!r}: give a number, not {type(value).__name__}."
                 raise UsageError(message)
         if self.sigma is not None:
-            _check_sigma(self.sigma)
+            check_sigma(self.sigma)
         if self.lam is not None and not (math.isfinite(self.lam) and self.lam > 0):
             message = f"lam is {self.lam}: give a positive number, larger is smoother."
             raise UsageError(message)
@@ -111,7 +111,8 @@ class Request:
             raise UsageError(message)
 
 
-def _check_sigma(sigma: float) -> None:
+def check_sigma(sigma: float) -> None:
+    """UsageError for what is no noise level on a data range of 1; a level for 8 bits gets its fraction."""
     if not (math.isfinite(sigma) and sigma >= 0):
         message = (
             f"sigma is {sigma}: give the noise as a fraction of the data range, 0 or more, such as 0.01."

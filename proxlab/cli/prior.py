@@ -71,11 +71,16 @@ def show_list(console: Console) -> int:
         card = read_provenance(WEIGHTS / f"{name}.safetensors")
         config, metrics, recipe = card["config"], card.get("metrics", {}), card.get("recipe", {})
         low, high = config.get("sigma", recipe.get("noise", (0.0, 0.0)))
-        text = ", ".join(f"{k} {v:.2f} dB" for k, v in metrics.items())
-        trained = f"{config.get('channels')} channels\tsigma {low:.3g} to {high:.3g}"
+        channels = config.get("channels", config.get("network", {}).get("channels", 1))
+        trained = f"{channels} channel{'s' * (channels != 1)}\tsigma {low:.3g}"
+        trained += f" to {high:.3g}" * (high > low)
+        text = [", ".join(f"{k} {v:.2f} dB" for k, v in metrics.items())]
+        if card["kind"] == "unrolled":
+            text.append("deblurs with any psf: method 'unrolled'")
         if recipe.get("kind") == "deblur":
-            text += f"; deblurs one psf, {recipe['preprocess']} in front: method 'stnn'"
-        console.data(f"{name}\t{card['kind']}\t{trained}\t{text}", {"name": name, **card})
+            text.append(f"deblurs one psf, {recipe['preprocess']} in front: method 'stnn'")
+        line = f"{name}\t{card['kind']}\t{trained}\t{'; '.join(filter(None, text))}"
+        console.data(line, {"name": name, **card})
     if available():
         console.say(f"a card on each, with the licence of its data, lies in {WEIGHTS}.")
     else:
@@ -108,10 +113,11 @@ def draw_values(args: argparse.Namespace, read: Reader, console: Console) -> int
     """Three curves of R from the picture outwards: noise added, blurred, mixed with another picture."""
     from imaging.files.atomic import check_target
     from imaging.files.picture import read_picture
-    from proxlab.reading import paths_from, plot_paths
+    from proxlab.reading import paths_from, plot_kind, plot_paths
 
     target = check_target(args.output, overwrite=bool(args.overwrite))
-    crop = args.crop or 128
+    plot_kind(Path(target))  # before the work
+    crop = 128 if args.crop is None else args.crop
     start = read.planes(read_picture(args.inputs).frames()[0], crop)
     other = read.planes(read_picture(args.mix).frames()[0], crop) if args.mix else start.flip(3)
     curves = {}

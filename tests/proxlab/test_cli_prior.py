@@ -1,6 +1,7 @@
 """`proxlab prior value|plot|list`, and `proxlab train lpn`."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -69,8 +70,29 @@ def test_refusals(lpn, folder, capsys):
     assert main(["prior", "value", "a.png", "--prior", "gone.safetensors", "--sigma", "0.1"]) == 3
     assert main(["prior", "value", "a.png", *lpn, "--rtol", "1e-12", "--max-iter", "2"]) == 5
     assert "stopped after 2 iterations" in capsys.readouterr().err
-    assert main(["prior", "plot", "a.png", *lpn, "-o", "r.txt"]) == 2
     assert main(["prior"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--sigma", "25"], "sigma is 25, more than the whole range: as a fraction of 255 it is 0.09804"),
+        (["--rtol", "0"], "rtol is 0 and max_iter 2000: give 0 < rtol < 1"),
+        (["--max-iter", "0"], "rtol is 1e-06 and max_iter 0: .* at least 1 step"),
+        (["--crop", "0"], "crop is 0: give the side of the middle to use"),
+        (["--crop", "-3"], "crop is -3"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_impossible_numbers_are_not_taken_for_none(lpn, capsys, words, text):
+    assert main(["prior", "value", "a.png", *lpn, *words]) == 2
+    assert re.search(text, capsys.readouterr().err)
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_the_work(lpn, capsys):
+    assert main(["prior", "plot", "a.png", *lpn, "-o", "r.txt"]) == 2
+    told = capsys.readouterr()
+    assert not told.out and "r.txt: a plot is written as .png, .pdf or .svg." in told.err
 
 
 def test_a_closed_form_is_read_without_inversion(folder, monkeypatch):
@@ -89,7 +111,7 @@ def test_list_names_what_ships(folder, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
     save_network("tiny.safetensors", LPN(LPNConfig(side=2)), {"metrics": {"psnr_25": 20.0}})
     assert main(["prior", "list"]) == 0
-    assert capsys.readouterr().out.startswith("tiny\tlpn\t1 channels\tsigma 0 to 0.216\tpsnr_25 20.00 dB")
+    assert capsys.readouterr().out.startswith("tiny\tlpn\t1 channel\tsigma 0 to 0.216\tpsnr_25 20.00 dB\n")
 
 
 def test_list_says_which_deblur(folder, monkeypatch, capsys):
@@ -100,8 +122,25 @@ def test_list_says_which_deblur(folder, monkeypatch, capsys):
     save_network("one.safetensors", SSNet(SSNetConfig(width=2)), {"recipe": made})
     assert main(["prior", "list"]) == 0
     line = capsys.readouterr().out
-    assert line.startswith("one\tssnet\t1 channels\tsigma 0 to 0.05\t")
-    assert "deblurs one psf, cgls:3,0.01 in front: method 'stnn'" in line
+    assert line == (
+        "one\tssnet\t1 channel\tsigma 0 to 0.05\tdeblurs one psf, cgls:3,0.01 in front: method 'stnn'\n"
+    )
+    made["noise"] = [0.025, 0.025]
+    save_network("one.safetensors", SSNet(SSNetConfig(width=2)), {"recipe": made})
+    assert main(["prior", "list"]) == 0
+    assert "\tsigma 0.025\t" in capsys.readouterr().out
+
+
+def test_list_has_the_channels_of_the_network_inside_an_unrolled_one(folder, monkeypatch, capsys):
+    from priors.checkpoint import build
+    from priors.deblurrer import DeblurrerConfig
+
+    monkeypatch.setattr("priors.base.WEIGHTS", folder)
+    shape = DeblurrerConfig(network={"channels": 3, "widths": (4,), "blocks": (1,)}, sigma=(0.0, 0.06))
+    save_network("whole.safetensors", build("unrolled", shape, seed=1), {})
+    assert main(["prior", "list"]) == 0
+    line = capsys.readouterr().out
+    assert line == "whole\tunrolled\t3 channels\tsigma 0 to 0.06\tdeblurs with any psf: method 'unrolled'\n"
 
 
 @pytest.mark.parametrize("loss", ["l2", "pm"])
