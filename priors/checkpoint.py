@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,31 @@ def network_class(kind: str) -> Any:
         raise CheckpointError(message)
     module, name = KINDS[kind].split(":")
     return getattr(import_module(module), name)
+
+
+def configured(kind: str, settings: Mapping[str, Any]) -> Any:
+    """The configuration of a kind of network with these settings, defaults for the others.
+
+    Raises ValueError for a setting that the kind does not have, and for a value that makes no network.
+
+    >>> configured("denoiser", {"width": 8})
+    Traceback (most recent call last):
+    ...
+    ValueError: a network of kind 'denoiser' has no setting 'width': did you mean 'widths'? It has ...
+    """
+    shape = network_class(kind).Config
+    names = [field.name for field in fields(shape)]
+    for name in settings:
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            message = f"a network of kind {kind!r} has no setting {name!r}: {hint}It has {', '.join(names)}."
+            raise ValueError(message)
+    try:
+        return shape(**settings)
+    except TypeError as error:
+        message = f"a network of kind {kind!r} cannot have the settings {json.dumps(settings)}: {error}."
+        raise ValueError(message) from error
 
 
 def build(kind: str, config: Any, *, seed: int) -> nn.Module:
@@ -106,8 +132,8 @@ def load_network(path: str | Path) -> nn.Module:
     """
     tensors, metadata = load_tensors(path, NETWORK)
     try:
-        kind = network_class(metadata["kind"])
-        network = build(metadata["kind"], kind.Config(**json.loads(metadata["config"])), seed=0)
+        kind = metadata["kind"]
+        network = build(kind, configured(kind, json.loads(metadata["config"])), seed=0)
         network.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         message = (

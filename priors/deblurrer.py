@@ -15,7 +15,7 @@ from algorithms.unrolled import STEPS, Schedule, unroll
 from algorithms.unseen import FILL
 from imaging.fidelity import LeastSquares
 from imaging.operator import embed
-from priors.checkpoint import network_class
+from priors.checkpoint import configured, network_class
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ class Deblurrer(nn.Module):
     def __init__(self, config: DeblurrerConfig):
         super().__init__()
         self.config, self.checkpointing = config, False
-        inner = network_class(config.prior)
-        self.network = inner(inner.Config(**config.network))
+        self.network = network_class(config.prior)(configured(config.prior, config.network))
         self.schedule = Schedule(
             config.steps,
             start=config.start,

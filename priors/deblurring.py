@@ -26,12 +26,19 @@ from imaging.blur import CircularBlur
 from imaging.fft import half_weights, otf_of, power_of
 from imaging.noise import gaussian
 from priors import processes
-from priors.checkpoint import build, network_class
+from priors.checkpoint import build, configured
 from priors.data import NoisyPatches, Pictures
 from priors.losses import Batch, Loss, Objective, l1, l2, log_mse
 from priors.networks.layers import freeze_statistics
 from priors.precision import PRECISIONS
-from priors.recipe import VALIDATION_SEED, check_counts, recipe_from, refuse_other_shape, refuse_start
+from priors.recipe import (
+    VALIDATION_SEED,
+    check_counts,
+    check_levels,
+    recipe_from,
+    refuse_other_shape,
+    refuse_start,
+)
 
 ARCHITECTURES = ("ssnet", "unet", "nafnet", "bounded")
 INJECTIONS = ("before", "after", "none")
@@ -122,15 +129,13 @@ class Deblurring:
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise", tuple(self.noise))  # JSON brings lists
         object.__setattr__(self, "psf", tuple(tuple(row) for row in self.psf))
-        check_counts(self.batch, self.patch)
+        check_counts(self.batch, self.patch, self.seed)
         known = {"arch": ARCHITECTURES, "inject": INJECTIONS, "loss": tuple(LOSSES)}
         for name, allowed in known.items():
             if getattr(self, name) not in allowed:
                 message = f"{name} is {getattr(self, name)!r}: choose one of {', '.join(allowed)}."
                 raise ValueError(message)
-        if not 0 <= self.noise[0] <= self.noise[1]:
-            message = f"noise is {self.noise[0]}:{self.noise[1]}: give a range A:B with 0 <= A <= B."
-            raise ValueError(message)
+        check_levels(self.noise, name="noise", least=0.0)
         self._weight()
         if not self.preprocess.startswith("denoise"):  # that one reads a file
             preprocess_of(self.preprocess)
@@ -168,7 +173,7 @@ class Deblurring:
     def network(self) -> torch.nn.Module:
         """A fresh network of the architecture."""
         config = {"channels": self.channels, **self.config}
-        return build(self.arch, network_class(self.arch).Config(**config), seed=self.seed)
+        return build(self.arch, configured(self.arch, config), seed=self.seed)
 
     def started_from(self, card: Mapping[str, Any]) -> Deblurring:
         """In the configuration of a checkpoint of the same architecture, whatever its blur was."""

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from imaging.operator import LinearOperator, window
 from priors import processes
 from priors.blurry import BlurryPatches, operator_of, random_psf, seen, stacked
-from priors.checkpoint import build
+from priors.checkpoint import build, configured
 from priors.data import Pictures
-from priors.deblurrer import Deblurrer, DeblurrerConfig
+from priors.deblurrer import Deblurrer
 from priors.losses import Batch, Objective, l1, l2, log_mse
 from priors.precision import PRECISIONS
 from priors.recipe import VALIDATION_SEED, check_counts, check_levels, refuse_other_shape, refuse_start
@@ -51,7 +51,7 @@ class NonBlind:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", tuple(self.sigma))  # JSON brings lists
         check_levels(self.sigma)
-        check_counts(self.batch, self.patch)
+        check_counts(self.batch, self.patch, self.seed)
         if self.loss not in LOSSES:
             message = f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}."
             raise ValueError(message)
@@ -64,7 +64,7 @@ class NonBlind:
 
     def network(self) -> nn.Module:
         """A fresh one: its first weights are of no use, begin with those of a denoiser."""
-        network: Any = build("unrolled", DeblurrerConfig(**self.config), seed=self.seed)
+        network: Any = build("unrolled", configured("unrolled", self.config), seed=self.seed)
         network.checkpointing = self.checkpointing
         return network
 

@@ -23,6 +23,16 @@ def joined(device: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
+def own_device(device: str) -> str:
+    """This process's device: of several processes on "cuda", each has the GPU of its own number there.
+
+    >>> own_device("cpu")
+    'cpu'
+    """
+    number = os.environ.get("LOCAL_RANK")
+    return f"cuda:{number}" if device == "cuda" and number is not None else device
+
+
 def rank() -> int:
     """The number of this process, 0 without torchrun."""
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

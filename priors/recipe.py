@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from priors import processes
-from priors.checkpoint import build, network_class
+from priors.checkpoint import build, configured, network_class
 from priors.data import NoisyPatches, Pictures, validation_psnr
 from priors.losses import LOSSES, Batch, Objective, objective_of
 from priors.precision import PRECISIONS
@@ -98,20 +98,36 @@ def recipe_from(fields: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def check_levels(sigma: tuple[float, float]) -> None:
-    """Raise ValueError for anything but 0 <= low <= high, high > 0."""
+def check_levels(sigma: tuple[float, float], *, name: str = "sigma", least: float = 1e-9) -> None:
+    """Raise ValueError for anything but 0 <= low <= high <= 1, high >= least; name is that of the option.
+
+    >>> check_levels((15, 50))
+    Traceback (most recent call last):
+    ...
+    ValueError: sigma is 15:50, more than the whole range: as fractions of 255 it is 0.05882:0.1961.
+    """
     low, high = sigma
-    if not 0 <= low <= high or high == 0:
+    if not 0 <= low <= high or high < least:
         message = (
-            f"sigma is {low}:{high}: give a range A:B of fractions of the data range, 0 <= A <= B, B > 0."
+            f"{name} is {low}:{high}: give a range A:B of fractions of the data range, 0 <= A <= B"
+            f"{', B > 0' if least > 0 else ''}."
+        )
+        raise ValueError(message)
+    if high > 1:
+        message = (
+            f"{name} is {low:g}:{high:g}, more than the whole range: as fractions of 255 it is "
+            f"{low / 255:.4g}:{high / 255:.4g}."
         )
         raise ValueError(message)
 
 
-def check_counts(batch: int, patch: int) -> None:
-    """Raise ValueError for a batch or a patch that is not positive."""
+def check_counts(batch: int, patch: int, seed: int) -> None:
+    """Raise ValueError for a batch or a patch that is not positive, and for a negative seed."""
     if min(batch, patch) < 1:
         message = f"batch is {batch} and patch {patch}: both must be positive."
+        raise ValueError(message)
+    if seed < 0:
+        message = f"seed is {seed}: give a whole number from 0."
         raise ValueError(message)
 
 
@@ -163,7 +179,7 @@ class Denoising:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", tuple(self.sigma))  # JSON brings lists
         check_levels(self.sigma)
-        check_counts(self.batch, self.patch)
+        check_counts(self.batch, self.patch, self.seed)
         if self.loss not in LOSSES:
             message = f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}."
             raise ValueError(message)
@@ -179,7 +195,7 @@ class Denoising:
 
     def network(self) -> torch.nn.Module:
         """A fresh network of the kind."""
-        return build(self.kind, network_class(self.kind).Config(**self.config), seed=self.seed)
+        return build(self.kind, configured(self.kind, self.config), seed=self.seed)
 
     def started_from(self, card: Mapping[str, Any]) -> Denoising:
         """In the configuration of a checkpoint of its own kind, or of one its kind can start from.

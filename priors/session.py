@@ -195,7 +195,7 @@ def begin(
     """
     if start is not None:
         recipe = recipe.started_from(read_provenance(start))
-    data, network = load_data(places, recipe), recipe.network()
+    network, data = recipe.network(), load_data(places, recipe)  # decoding takes long: mistakes come first
     if start is not None:
         _take_over(network, load_network(start))
     places.out.parent.mkdir(parents=True, exist_ok=True)

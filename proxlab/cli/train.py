@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxlab.blur_recipe import LOSSES, add_deblur_options
 from proxlab.cli.parser import add_output_flags
+from proxlab.cli.values import count, levels, natural, positive, settings
 from proxlab.errors import ConvergenceError, InputError, UsageError
 from proxlab.recipes import (
     KINDS,
@@ -48,20 +49,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--val", nargs="+", metavar="DIR", help="folders of validation pictures [some of --images]")
     add("--out", metavar="FILE", help="the .safetensors file to write (needed)")
     add("--color", action="store_true", default=None, help="train on colour [grey]")
-    add("--sigma", type=_levels, metavar="A:B", help=SIGMAS)
-    add("--steps", type=_count, help="how many steps")
-    add("--minutes", type=_positive, help="how many minutes; turned into steps once, by measuring")
-    add("--batch", type=_count, help="patches a step, over all processes [16; unrolled 2]")
-    add("--patch", type=_count, help="side of a patch in pixels [64; unrolled 96]")
-    add("--lr", type=_positive, help="highest learning rate [0.001; ridge 0.01; unrolled 0.0001]")
-    add("--hold", type=int, help="steps at the highest rate before its cosine decay begins [0]")
+    add("--sigma", type=levels, metavar="A:B", help=SIGMAS)
+    add("--steps", type=count, help="how many steps")
+    add("--minutes", type=positive, help="how many minutes; turned into steps once, by measuring")
+    add("--batch", type=count, help="patches a step, over all processes [16; unrolled 2]")
+    add("--patch", type=count, help="side of a patch in pixels [64; unrolled 96]")
+    add("--lr", type=positive, help="highest learning rate [0.001; ridge 0.01; unrolled 0.0001]")
+    add("--hold", type=natural, help="steps at the highest rate before its cosine decay begins [0]")
     add("--loss", choices=["l1", "l2", "pm", *LOSSES], help="loss; pm: proximal matching [l1; deblur ln-mse]")
     add("--optimizer", choices=["adam", "muon"], help="how gradients become steps [muon for convolutions]")
-    add("--reach", type=_count, help="unrolled: greatest side of the random psfs in pixels, odd [27]")
+    add("--reach", type=count, help="unrolled: greatest side of the random psfs in pixels, odd [27]")
     add("--checkpointing", action="store_true", default=None, help="unrolled: a third slower, little memory")
-    add("--seed", type=int, help="decides the first weights, the patches and the noise [0]")
-    add("--net", type=json.loads, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
-    add("--validate-every", type=_count, metavar="N", help="steps between validations [a sixtieth of all]")
+    add("--seed", type=natural, help="decides the first weights, the patches and the noise [0]")
+    add("--net", type=settings, metavar="JSON", help='shape of the network, as {"widths": [32, 64, 128]}')
+    add("--validate-every", type=count, metavar="N", help="steps between validations [a sixtieth of all]")
     add("--start", metavar="FILE", help="begin with the weights of this checkpoint, and its shape")
     add("--half", action="store_true", default=None, help="store float16 weights; the loss is measured")
     add("--resume", action="store_true", default=None, help="go on from the last checkpoint beside --out")
@@ -69,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=["auto", "bf16", "fp32"], help="arithmetic of the convolutions [auto]")
     add("--device", help="cpu, cuda, cuda:1, ... [cpu]")
     add("--config", metavar="FILE", help="JSON file with any of these options; the command line wins")
-    add_deblur_options(parser, _levels)
+    add_deblur_options(parser, levels)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,10 +78,12 @@ def run(args: argparse.Namespace) -> int:
     from priors import processes
     from priors.checkpoint import CheckpointError
     from priors.data import NoPicturesError
+    from proxlab.model import choose_device
 
     args = with_config(args)
+    args.device = str(choose_device(args.device or "cpu"))
     try:
-        with processes.joined(args.device or "cpu"):
+        with processes.joined(args.device):
             return _train(args)
     except (CheckpointError, NoPicturesError, FileNotFoundError) as error:
         raise InputError(str(error)) from error
@@ -120,10 +123,11 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _session(args: argparse.Namespace, places: Places) -> Session:
+    from priors.processes import own_device
     from priors.session import begin, resume
     from priors.train import read_plan
 
-    device = args.device or "cpu"
+    device = own_device(args.device)
     if args.resume:
         plan, notes = read_plan(places.state)
         check_resumed(args, {"optimizer": plan.optimizer, "start": notes.get("start"), **notes["recipe"]})
@@ -193,30 +197,3 @@ def _as_words(options: dict[str, Any]) -> list[str]:
         elif value is not True:
             words.append(json.dumps(value) if isinstance(value, dict) else str(value))
     return words
-
-
-def _levels(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high or low)
-    except ValueError:
-        message = (
-            f"{text!r} is no range of noise levels: write A:B with fractions of the data range, as 0:0.2."
-        )
-        raise argparse.ArgumentTypeError(message) from None
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        message = f"{text} is no count: give 1 or more."
-        raise argparse.ArgumentTypeError(message)
-    return value
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        message = f"{text} is not above zero."
-        raise argparse.ArgumentTypeError(message)
-    return value

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -172,8 +173,12 @@ def test_a_start_must_be_what_is_asked_for(folder):
         (["--minutes", "1"], UsageError, "either --steps N or --minutes M"),
         (["--resume"], InputError, "there is no checkpoint file"),
         (["--config", "/nowhere.json"], InputError, "cannot read the configuration"),
-        (["--net", '{"depth": 3}'], UsageError, "depth"),
+        (["--net", '{"depth": 3}'], UsageError, "kind 'denoiser' has no setting 'depth': It has channels, w"),
+        (["--net", '{"width": 3}'], UsageError, "has no setting 'width': did you mean 'widths'"),
+        (["--net", '{"widths": 3}'], UsageError, "cannot have the settings .*'int' object is not iterable"),
         (["--sigma", "0.3:0.1"], UsageError, r"sigma is 0\.3:0\.1"),
+        (["--sigma", "25"], UsageError, r"sigma is 25:25, more than the whole range: .* 0\.09804:0\.09804"),
+        (["--device", "cuda:77"], UsageError, "device 'cuda:77' is not available here: use 'cpu'"),
     ],
 )
 def test_mistakes_are_answered(folder, change, error, text):
@@ -187,11 +192,31 @@ def test_empty_folder(folder, tmp_path):
         command([*words(folder), "--images", str(tmp_path / "empty")])
 
 
-@pytest.mark.parametrize("wrong", [["--steps", "0"], ["--lr", "-1"], ["--sigma", "low"], ["--net", "{"]])
-def test_impossible_values_end_in_usage(folder, wrong, capsys):
+def test_mistakes_come_before_the_pictures_are_read(folder, monkeypatch):
+    monkeypatch.setattr("priors.session.load_data", None)
+    with pytest.raises(UsageError, match="has no setting 'depth'"):
+        command([*words(folder), "--net", '{"depth": 3}'])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (["--steps", "0"], "'0' is no count: give a whole number from 1"),
+        (["--steps", "many"], "'many' is no count"),
+        (["--seed", "-1"], "'-1' is no count: give a whole number from 0"),
+        (["--hold", "-5"], "'-5' is no count: give a whole number from 0"),
+        (["--lr", "-1"], "'-1' is not a number above zero"),
+        (["--minutes", "inf"], "'inf' is not a number above zero"),
+        (["--lr", "fast"], "'fast' is not a number"),
+        (["--sigma", "low"], "'low' is no range of noise levels"),
+        (["--net", "{"], "'{' is no JSON object"),
+        (["--net", "[4]"], r"'\[4\]' is no JSON object"),
+    ],
+)
+def test_impossible_values_end_in_usage(folder, wrong, text, capsys):
     with pytest.raises(SystemExit, match="2"):
         parse([*words(folder), *wrong])
-    assert wrong[0] in capsys.readouterr().err
+    assert re.search(f"argument {wrong[0]}: {text}", capsys.readouterr().err)
 
 
 def test_what_to_train_on_must_be_said():

@@ -188,6 +188,7 @@ def test_every_paper_s_method_has_its_parts():
         ({"preprocess": "cgls:two"}, "preprocess is 'cgls:two'"),
         ({"target": "wiener"}, "target is 'wiener': give truth or tikhonov:LAM"),
         ({"noise": (0.1, 0.0)}, r"noise is 0\.1:0\.0: give a range"),
+        ({"noise": (0, 10)}, r"noise is 0:10, more than the whole range"),
         ({"inject": "during"}, "inject is 'during': choose one of before, after, none"),
         ({"arch": "resnet"}, "arch is 'resnet': choose one of ssnet"),
     ],

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from priors import session as sessions
 from priors.checkpoint import CheckpointError, load_network, read_provenance
+from priors.processes import own_device
 from priors.recipe import Denoising
 from priors.session import Places, begin, resume
 from priors.train import Plan
@@ -164,7 +165,9 @@ def test_other_pictures_are_noticed(folder, capsys):
     [
         ({"loss": "l3"}, "loss is 'l3'"),
         ({"sigma": (0.2, 0.1)}, r"sigma is 0\.2:0\.1"),
+        ({"sigma": (15, 50)}, r"sigma is 15:50, more than the whole range: as fractions .* 0\.05882:0\.1961"),
         ({"batch": 0}, "batch is 0"),
+        ({"seed": -1}, "seed is -1: give a whole number from 0"),
     ],
 )
 def test_impossible_recipes(change, text):
@@ -180,6 +183,13 @@ def test_names(tmp_path):
     (tmp_path / "net.training.safetensors").write_bytes(b"12345678901234567890")
     with pytest.raises(CheckpointError, match="no complete safetensors file"):
         resume(Places(("x",), tmp_path / "net.safetensors"))
+
+
+def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert own_device("cuda") == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert [own_device(name) for name in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]
 
 
 def test_a_batch_must_be_shared_evenly(monkeypatch):
