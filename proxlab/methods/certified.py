@@ -52,8 +52,9 @@ SHORT = 3  # conjugate gradients of a data step on the ladder, where it needs th
 
 
 class Phase(NamedTuple):
-    """The certified phase: its exam, its states to come, and what it minimises."""
+    """The certified phase: where it starts, its exam, its states to come, and what it minimises."""
 
+    start: Tensor
     exam: DescentExam
     states: Iterator[State]
     lam: float
@@ -99,7 +100,7 @@ class Certified:
             budget = task.num_iter or setting.budget
             tol = 0.0 if task.num_iter else setting.tol
             watched = reported(phase.exam.watch(phase.states), task, budget)
-            drift = Drift(task, growing=kind == "proximal")
+            drift = Drift(task, phase.start, bounded=kind != "proximal")
             run = solve(watched, Until(tol=tol, max_iter=budget, rule=drift))
             certificate = phase.exam.certificate()
             picture = phase.finish(run.x)
@@ -231,7 +232,7 @@ def prepared(task: Task, f: Any, prior: Any, setting: Setting) -> Phase:
     x0 = start(task, f, prior, at, setting.ladder)
     exam = DescentExam(smooth, simple, step=step, backtracking=rule.shrink is not None)
     states = proximal_descent(smooth, simple, step=step, x0=x0, rule=rule)
-    return Phase(exam, states, lam, at, step, _denoised(prior, at))
+    return Phase(x0, exam, states, lam, at, step, _denoised(prior, at))
 
 
 def _denoised(prior: Any, at: float) -> Callable[[Tensor], Tensor]:

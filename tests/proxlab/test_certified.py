@@ -8,7 +8,7 @@ import torch
 from skimage import data
 
 from algorithms.state import State
-from imaging.blur import CircularBlur, WindowedBlur
+from imaging.blur import CircularBlur, PaddedBlur, WindowedBlur
 from imaging.masks import Masked
 from imaging.sampling import Downsample
 from priors import LPN, Denoiser, DenoiserConfig, GradientStep, LPNConfig, Ridge, RidgeConfig
@@ -217,7 +217,7 @@ def test_a_run_that_runs_away_ends_as_diverged(psf):
 
 def test_steps_that_grow_end_a_run_before_it_is_far(psf):
     task = task_of(operators(psf)["circular"], lpn())
-    drift = Drift(task, growing=True)
+    drift = Drift(task, task.y, bounded=False)
     assert [drift(State(task.y, change)) for change in (0.1, 0.01, 0.014, 0.021)] == [
         False,
         False,
@@ -225,9 +225,30 @@ def test_steps_that_grow_end_a_run_before_it_is_far(psf):
         True,
     ]
     assert drift.ending()[0] == "stopped"
-    assert not Drift(task, growing=False)(State(task.y, 1e9))
+    assert not Drift(task, task.y, bounded=True)(State(task.y, 1e9))
     drift(State(task.y + 9, 0.01))
-    assert drift.ending()[0] == "diverged"
+    assert drift.ending() == ("diverged", "the iterates ran away, for the objective has no lower bound here")
+
+
+def test_what_began_far_away_runs_away_only_where_nothing_bounds_it(psf):
+    task = task_of(operators(psf)["circular"], lpn())
+    there, beyond = State(task.y + 9, 0.1), State(task.y + 10.5, 0.1)
+    assert Drift(task, there.x, bounded=False)(there)
+    drift = Drift(task, there.x, bounded=True)
+    assert not drift(there) and drift(beyond)
+    assert drift.ending() == (
+        "diverged",
+        "the iterates ran away: is this the psf, the border and the noise level?",
+    )
+
+
+def test_a_wrong_border_is_no_failure_to_converge(psf):
+    """Data that go on beyond a border taken for black are explained by a rim far above the range."""
+    op = PaddedBlur(torch.ones(1, 1, 5, 5, dtype=torch.float64) / 25, (1, 12, 10), "zero")
+    task = replace(task_of(op, gradient_step()), y=torch.full((1, 1, 12, 10), 0.9, dtype=torch.float64))
+    out = METHOD.run(task)
+    assert float(out.x.max()) > 1.9 and out.status in ("converged", "stopped")
+    assert out.certificate["verdict"].startswith("proven")
 
 
 def test_progress_is_told_with_the_objective(psf):
