@@ -77,19 +77,9 @@ class Denoising:
 
     def run(self, task: Task) -> Outcome:
         """Denoise, in the type of the network's weights and on their device."""
-        weight = next(iter(getattr(self.prior.network, "parameters", lambda: ())()), None)
+        from proxlab.networks import applied
 
-        def denoise(y: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
-            moved = y if weight is None else y.to(weight.device, weight.dtype)
-            x = by_channels(self.prior, moved, sigma).to(y.device, y.dtype)
-            if x.shape != y.shape:
-                message = (
-                    f"the prior made {tuple(x.shape)} of {tuple(y.shape)}: it must keep the picture's shape."
-                )
-                raise UsageError(message)
-            return x
-
-        done = apply_denoiser(denoise, task)
+        done = apply_denoiser(applied(self.prior), task)
         return Outcome(
             x=done.x,
             lam=None,

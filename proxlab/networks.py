@@ -86,18 +86,31 @@ def network_memory(prior: Prior | None, method: Method, shape: tuple[int, int, i
 
 
 def denoiser(task: Task) -> Denoise:
-    """task.prior as a function (x, sigma) -> x, in the type and on the device of its weights, any channels.
+    """task.prior as `applied` has it."""
+    prior: Any = task.prior
+    return applied(prior)
 
-    Raises UsageError when it does not keep the picture's shape.
+
+def applied(prior: Prior) -> Denoise:
+    """A prior as a function (x, sigma) -> x, in the type and on the device of its weights, any channels.
+
+    The function raises UsageError where the prior gives no tensor, or one of another shape.
     """
+    import torch
+
     from proxlab.denoising import by_channels
 
-    prior: Any = task.prior
     weight = next(iter(getattr(prior.network, "parameters", lambda: ())()), None)
 
     def denoise(x: Tensor, sigma: Any) -> Tensor:
         moved = x if weight is None else x.to(weight.device, weight.dtype)
-        y = by_channels(prior, moved, sigma)
+        y: Any = by_channels(prior, moved, sigma)
+        if not isinstance(y, torch.Tensor):
+            message = (
+                f"the prior {prior.name} gave {type(y).__name__}: it is called with a tensor (B, C, H, W) "
+                "and a level, and must give a tensor of the same shape."
+            )
+            raise UsageError(message)
         if y.shape != x.shape:
             message = (
                 f"the prior made {tuple(y.shape)} of {tuple(x.shape)}: it must keep the picture's shape."

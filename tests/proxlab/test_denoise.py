@@ -121,6 +121,7 @@ def test_a_grey_prior_on_colour_and_a_colour_prior_on_grey(tmp_path):
         ("nowhere.safetensors", InputError, "there is no checkpoint file 'nowhere.safetensors'"),
         (3.0, UsageError, "prior is float: give a name, a file, or something called as"),
         (lambda x, sigma: x[..., :1], UsageError, "it must keep the picture's shape"),
+        (lambda x, sigma: x.numpy(), UsageError, "the prior function gave ndarray: .* must give a tensor"),
     ],
 )
 def test_refusals(prior, error, text, tmp_path, monkeypatch, grey):

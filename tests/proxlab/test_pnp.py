@@ -242,7 +242,9 @@ def test_without_weights_the_method_says_what_to_give(nothing_ships):
         deblur(y, BOX, method="tv", sigma=0.02, prior=soften)
 
 
-def test_a_prior_that_changes_the_shape_is_refused():
+def test_a_prior_that_gives_no_picture_is_refused():
+    with pytest.raises(UsageError, match=r"the prior function gave NoneType: .* must give a tensor"):
+        deblur(scene(24, 0.02)[1], BOX, method="red", sigma=0.02, prior=lambda x, sigma: None)
     with pytest.raises(UsageError, match="it must keep the picture's shape"):
         deblur(scene(24, 0.02)[1], BOX, method="pnp", sigma=0.02, prior=lambda x, sigma: x[..., 1:])
 
