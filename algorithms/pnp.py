@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from algorithms.unseen import FilledLeastSquares
+from algorithms.unseen import FilledLeastSquares, observed
 from imaging.blur import CircularBlur
 from imaging.fft import half_weights, irfft2, power_of, rfft2
 from imaging.fidelity import LeastSquares
@@ -81,6 +81,7 @@ def in_turn(denoise: Denoise, schedule: Sequence[tuple[Any, Any]]) -> Denoise:
     turns = {sigma: TURNS[k % 8] for k, (sigma, _) in reversed(list(enumerate(schedule)))}
 
     def denoised(x: Tensor, sigma: Any) -> Tensor:
+        """denoise between the turn of this level and its inverse."""
         mirrors, across = turns.get(sigma, TURNS[0])
         z = x.flip(mirrors) if mirrors else x
         z = denoise(z.transpose(2, 3).contiguous() if across else z, sigma)
@@ -120,12 +121,7 @@ class ShortLeastSquares:
     taken: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            message = f"steps is {self.steps}, wanted at least 1 step of conjugate gradients."
-            raise ValueError(message)
-        valid = getattr(self.op, "valid", None)
-        if valid is not None:
-            object.__setattr__(self, "y", self.y.masked_fill(~valid, 0))  # NaN there would spread
+        object.__setattr__(self, "y", observed(self.op, self.y, steps=self.steps))
 
     def prox(self, z: Tensor, *, gamma: Tensor | float) -> Tensor:
         """About argmin of gamma f(x) + |x - z|^2 / 2, nearer to it than z in the norm of the problem."""

@@ -53,12 +53,7 @@ class FilledLeastSquares:
     taken: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            message = f"steps is {self.steps}, wanted at least 1."
-            raise ValueError(message)
-        valid = getattr(self.op, "valid", None)
-        if valid is not None:
-            object.__setattr__(self, "y", self.y.masked_fill(~valid, 0))  # NaN there would spread
+        object.__setattr__(self, "y", observed(self.op, self.y, steps=self.steps))
 
     def prox(self, z: Tensor, *, gamma: Tensor | float) -> Tensor:
         """About argmin of gamma f(x) + |x - z|^2 / 2."""
@@ -116,6 +111,21 @@ class FilledLeastSquares:
         """The lower end of the spectrum, of which 1 is the upper, where so many steps do enough."""
         ratio = math.cosh(math.acosh(1 / self.enough) / steps)
         return (ratio - 1) / (ratio + 1)
+
+
+def observed(op: Any, y: Tensor, *, steps: int) -> Tensor:
+    """y with 0 where op has it masked: NaN there would spread. ValueError for less than one inner step.
+
+    >>> from imaging.masks import Inpainting
+    >>> op = Inpainting(torch.tensor([[[[True, False]]]]), (1, 1, 2))
+    >>> observed(op, torch.tensor([[[[1.0, torch.nan]]]]), steps=1)
+    tensor([[[[1., 0.]]]])
+    """
+    if steps < 1:
+        message = f"steps is {steps}, wanted at least 1 inner step of a data step."
+        raise ValueError(message)
+    valid = getattr(op, "valid", None)
+    return y if valid is None else y.masked_fill(~valid, 0)
 
 
 def _unseen(data: Tensor, structure: Factored) -> Tensor:
