@@ -108,6 +108,7 @@ def gcv_weight(op: Any, y: Tensor, *, penalty: Penalty = "gradient", seed: int) 
         pair = pair.masked_fill(~op.valid, 0)  # what was not observed is neither misfit nor counted
 
     def probed(log_lam: float) -> float:
+        """The logarithm of the criterion, NEVER where its solve fails."""
         lam, (rtol, steps) = math.exp(log_lam), PROBE_BUDGET
         try:
             fit = op.A(tikhonov(op, pair, lam=lam, penalty=penalty, rtol=rtol, max_iter=steps))

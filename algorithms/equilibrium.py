@@ -40,6 +40,8 @@ def fixed_point(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
         image = step(point)
 
     def implicit(v: Tensor) -> Tensor:
+        """u = v + J^T u."""
+
         def pull(u: Tensor) -> Tensor:
             return v + torch.autograd.grad(image, point, u, retain_graph=True)[0]
 
@@ -52,6 +54,7 @@ def fixed_point(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
 
 def _iterate(step: Map, x0: Tensor, *, tol: float, max_iter: int) -> Tensor:
     def states() -> Iterator[State]:
+        """The iterates, each cut off from its graph."""
         x = x0.detach()
         while True:
             x, old = step(x).detach(), x

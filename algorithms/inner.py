@@ -118,6 +118,7 @@ def _parts(term: Any) -> _Parts:
 
 def _by_cg(op: Any) -> Any:
     def divide(b: Tensor, rho: Tensor, x0: Tensor) -> Tensor:
+        """(I + rho A^T A)^-1 b, solved from x0."""
         guess = op.precondition(rho) if isinstance(op, LinearOperator) else None
         normal = lambda v: v + rho * op.A_adjoint(op.A(v))  # noqa: E731
         rtol = default_rtol(b.dtype)  # looser is cheaper, but its error times the penalty stays in w

@@ -67,6 +67,7 @@ def by_autograd(reconstruct: Reconstructor, op: Any) -> Linearised:
     """
 
     def at(y: Tensor) -> tuple[Tensor, Pullback]:
+        """The result for y and the gradient of <result, u> with respect to y, as a function of u."""
         with torch.enable_grad():
             data = y.detach().clone().requires_grad_()
             x = result(reconstruct, op, data)
@@ -78,6 +79,7 @@ def by_autograd(reconstruct: Reconstructor, op: Any) -> Linearised:
             raise NotDifferentiableError(message)
 
         def pull(u: Tensor) -> Tensor:
+            """J^T u, zero where nothing of the data arrives."""
             (g,) = torch.autograd.grad(x, data, u, allow_unused=True)
             return torch.zeros_like(data) if g is None else g
 
@@ -107,6 +109,7 @@ def by_variation(reconstruct: Reconstructor, op: Any, *, lam: float) -> Linearis
     """
 
     def at(y: Tensor) -> tuple[Tensor, Pullback]:
+        """The result for y, and the pullback of total variation there."""
         with torch.no_grad():
             x = reconstruct(op, y)
         full = x if tuple(x.shape[1:]) == tuple(op.img_size) else unwindow(op, x)
@@ -121,6 +124,7 @@ def by_variation(reconstruct: Reconstructor, op: Any, *, lam: float) -> Linearis
         stiffness = lam * float((1 / size).mean())
 
         def pull(u: Tensor) -> Tensor:
+            """op.A of the solve, to a tolerance; the quadratic one where it is missed."""
             b = unwindow(op, u)
             try:
                 v = conjugate_gradient(

@@ -73,6 +73,7 @@ def push_by_autograd(reconstruct: Reconstructor, op: Any, y: Tensor) -> Push:
     """v -> J v at y, exactly, by differentiating the pullback (two reverse passes)."""
 
     def push(v: Tensor) -> Tensor:
+        """J v."""
         with torch.enable_grad():
             data = y.detach().clone().requires_grad_()
             x = result(reconstruct, op, data)
@@ -93,6 +94,7 @@ def push_by_difference(reconstruct: Reconstructor, op: Any, y: Tensor) -> Push:
 
     @torch.no_grad()
     def push(v: Tensor) -> Tensor:
+        """J v, up to the curvature over 2 h."""
         size = v.flatten(1).norm(dim=1).clamp_min(torch.finfo(v.dtype).tiny)
         h = _column(share * y.flatten(1).norm(dim=1) / size, v)
         ahead, behind = result(reconstruct, op, y + h * v), result(reconstruct, op, y - h * v)

@@ -45,6 +45,7 @@ def sure_weight(
     warm: State | None = None
 
     def score(k: int) -> float:
+        """The estimate at the k-th weight, computed once; each solve begins where the last one ended."""
         nonlocal warm
         if k not in scores:
             warm = solver(pair, start * RATIO**k, warm)

@@ -19,6 +19,7 @@ def lazy_names(
     """
 
     def get(name: str) -> object:
+        """The thing of that name, its module imported now."""
         if name not in home:
             message = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(message)

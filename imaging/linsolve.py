@@ -111,6 +111,7 @@ def _missed(steps: int, error: Tensor, goal: Tensor, rtol: float) -> str:
 class _ImplicitSolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, b: Tensor, gamma: Tensor, solve: Solver, gram: Linear, x0: Tensor | None) -> Tensor:
+        """solve(b, x0), whatever way it takes."""
         x = solve(b, x0)
         ctx.save_for_backward(x, gamma)
         ctx.solve, ctx.gram = solve, gram
@@ -119,6 +120,7 @@ class _ImplicitSolve(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """One more solve for b, and minus u^T G x for gamma."""
         x, gamma = ctx.saved_tensors
         u = ctx.solve(grads[0], None)
         by_gamma = None

@@ -190,6 +190,7 @@ class Deblurring:
         loss = LOSSES[self.loss]
 
         def objective(network: torch.nn.Module, batch: Batch, progress: float) -> Tensor:
+            """The loss of the answer; late in a training the statistics stand still."""
             if progress >= FROZEN:
                 freeze_statistics(network)
             seen, target = batch

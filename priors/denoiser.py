@@ -60,6 +60,7 @@ class Block(nn.Module):
             self.second.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x + the two convolutions."""
         s, bias = self.sharpness, self.first.bias
         scaled = (s * self.first.weight, None if bias is None else s * bias)  # cheaper than scaling pictures
         inner = functional.silu(functional.conv2d(x, *scaled, padding=1))
@@ -111,6 +112,7 @@ class Denoiser(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """The denoised x, of the size and type of x."""
         _check_picture(x, self.config.channels)
         level = noise_levels(sigma, x)
         quiet = x.dtype == torch.float32 and not (torch.is_grad_enabled() and _wants_grad(self, x))

@@ -169,6 +169,7 @@ def staged(stages: Sequence[Stage]) -> Objective:
         raise ValueError(message)
 
     def objective(network: nn.Module, batch: Batch, progress: float) -> Tensor:
+        """The loss of the stage that this progress is in."""
         noisy, clean, sigma = batch
         chosen = _loss_at(stages, progress)
         loss = chosen.at(sigma) if isinstance(chosen, NoiseMatching) else chosen

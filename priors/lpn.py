@@ -108,6 +108,7 @@ class LPN(nn.Module):
         return 50.0 + 30 * self.config.channels
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """f(y, sigma), the denoised y."""
         z, own, scale, shapes = self._prepared(y, sigma)
         total = torch.zeros_like(z)
         for number, (term, shape) in enumerate(zip(self.scales(), shapes, strict=True)):

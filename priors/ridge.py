@@ -220,6 +220,7 @@ class _Implicit:
         self.energy, self.gamma, self.tol = energy, gamma, tol
 
     def prox(self, x: Tensor) -> Tensor:
+        """The minimiser, carrying its gradients."""
         with torch.no_grad():
             fixed = self.energy.detach()
             z = _minimise(fixed, x, self.gamma, self.tol)
@@ -227,6 +228,7 @@ class _Implicit:
 
         @torch.no_grad()
         def solved(slope: Tensor) -> Tensor:
+            """H^-1 slope."""
             curved = fixed.curved(z)
             rtol = TRAINING_RTOL if self.tol == TRAINING_TOL else max(self.tol, 1e-10)
             return conjugate_gradient(

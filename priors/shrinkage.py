@@ -135,6 +135,7 @@ def cosine_frame(channels: int, side: int) -> Tensor:
     """
 
     def basis(n: int) -> Tensor:
+        """The orthonormal cosines of n samples, a row each."""
         k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
         rows = torch.cos(math.pi * k * (i + 0.5) / n) * math.sqrt(2 / n)
         rows[0] /= math.sqrt(2)

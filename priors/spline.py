@@ -19,6 +19,7 @@ class _Interpolate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, t: Tensor, slopes: Tensor, step: float) -> Tensor:
+        """S(t), offset + slope t on the interval of t."""
         ctx.save_for_backward(t, slopes)
         ctx.step = step
         place = _signed_place(t, slopes.shape[2], step)
@@ -31,6 +32,7 @@ class _Interpolate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The slope at t, and the sums by the slopes."""
         t, slopes = ctx.saved_tensors
         (g,), step, count = grads, ctx.step, slopes.shape[2]
         place = _signed_place(t, count, step)

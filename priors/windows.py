@@ -44,6 +44,7 @@ class _Analysis(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """W^T g, and g z^T."""
         picture, filters = ctx.saved_tensors
         g = grads[0].contiguous()
         return (
@@ -63,6 +64,7 @@ class _Synthesis(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """W g, and v g^T."""
         responses, filters = ctx.saved_tensors
         g = grads[0]
         return (

@@ -197,6 +197,7 @@ def _deaf_plugin() -> Any:
         name = "proxlab-deaf"
 
         def setup(self, worker: Any) -> None:
+            """Ignore the interrupt, in the thread that may."""
             import signal
             import threading
 

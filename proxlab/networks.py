@@ -103,6 +103,7 @@ def applied(prior: Prior) -> Denoise:
     weight = next(iter(getattr(prior.network, "parameters", lambda: ())()), None)
 
     def denoise(x: Tensor, sigma: Any) -> Tensor:
+        """One application, checked."""
         moved = x if weight is None else x.to(weight.device, weight.dtype)
         y: Any = by_channels(prior, moved, sigma)
         if not isinstance(y, torch.Tensor):

@@ -56,6 +56,7 @@ class Contraction(nn.Module):
         self.units = nn.Parameter(torch.zeros(width))  # log q
 
     def forward(self, h: Tensor) -> Tensor:
+        """h after the step, no two of them further apart than before."""
         reach = self.weight.shape[-1] // 2
         bias, scale = self.bias, 2 / self.dominating()
         active = relu(conv2d(extended(h, reach, "circular"), self.weight, bias), inplace=True)
@@ -104,6 +105,7 @@ class Bounded(nn.Module):
         return float(self.config.lipschitz)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The deblurred x."""
         check_input(x, self.config.channels)
         h = torch.cat([x, x.new_zeros(len(x), self.config.width - x.shape[1], *x.shape[2:])], dim=1)
         for layer in self.layers:

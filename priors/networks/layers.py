@@ -81,6 +81,7 @@ class Convolution(nn.Module):
         self.active, self.border = active, border
 
     def forward(self, x: Tensor) -> Tensor:
+        """The convolved x, of the same height and width."""
         x = extended(x, self.conv.kernel_size[0] // 2, self.border)
         weight, bias = self.conv.weight, self.conv.bias
         assert bias is not None

@@ -76,6 +76,7 @@ class Block(nn.Module):
         self.beta, self.gamma = (nn.Parameter(torch.zeros(1, width, 1, 1)) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x + the attended and the widened features."""
         h = extended(self.spread(self.norms[0](x)), 1, self.border)
         h = gate(conv2d(h, self.depthwise.weight, self.depthwise.bias, groups=self.depthwise.groups))
         h = h * self.attend(h.mean((2, 3), keepdim=True))
@@ -120,6 +121,7 @@ class NAFNet(nn.Module):
         return nn.Sequential(*(Block(width, self.config.border) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The deblurred x."""
         check_input(x, self.config.channels)
         h = self.head(to_multiple(x, 2 ** len(self.config.blocks), self.config.border))
         kept = []

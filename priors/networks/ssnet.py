@@ -68,6 +68,7 @@ class SSNet(nn.Module):
                 self.mix.bias.fill_(0.5)  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
+        """The deblurred x."""
         check_input(x, self.config.channels)
         h = x
         for layer in self.layers:

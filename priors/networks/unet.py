@@ -75,6 +75,7 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The deblurred x."""
         check_input(x, self.config.channels)
         h = to_multiple(x, 2**self.config.scales, self.config.border)
         kept = []

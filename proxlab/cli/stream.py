@@ -110,6 +110,7 @@ class Stream:
             work = TiledRun(plan, rows, self.mask, callback=callback, mapper=mapper or one_by_one)
 
             def bands() -> Any:
+                """The rows as they are done; ConvergenceError at their end where --strict wants it."""
                 yield from work.bands()
                 if strict and not work.job().converged:
                     message = f"did not converge, nothing is written (--strict): {work.job().warnings[-1]}"

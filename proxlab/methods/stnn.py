@@ -106,6 +106,7 @@ def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
     periodic = isinstance(task.op, CircularBlur)
 
     def fitness(name: str) -> tuple[bool, bool, bool, float, float]:
+        """Smaller is better, the first difference decides."""
         r = recipes[name]
         (low, high), filtered = _trained(r), not r.preprocess.startswith(INVERTING)
         if periodic and r.preprocess.startswith(ESTIMATING):

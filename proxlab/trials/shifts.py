@@ -91,6 +91,7 @@ def _noise(kind: str) -> Make:
     """A noise of imaging.noise at about the same root mean square as sigma (impulses: at their share)."""
 
     def make(scene: Scene, sigma: float, seed: int) -> NDArray[np.float64]:
+        """The data with this noise."""
         import torch
 
         from imaging import noise

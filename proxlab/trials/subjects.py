@@ -146,6 +146,7 @@ def _of_function(name: str, function: Callable[..., Any], summary: str | None) -
     knows, swapped = "sigma" in names, names[:2] == ["y", "physics"]
 
     def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
+        """x, from the function called the way its arguments are named."""
         if swapped:
             x: Tensor = function(y, op)
         elif knows:
@@ -226,6 +227,7 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
     place(prior, torch.device(device), torch.float32)
 
     def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
+        """x, from the method with a task made of what is told and what is estimated."""
         rule = "given"
         if sigma is None:
             sigma, rule = _level(op, y), "estimated from the data"
