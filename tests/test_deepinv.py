@@ -16,7 +16,20 @@ from imaging.fidelity import LeastSquares
 from imaging.masks import Identity, Inpainting, Masked
 from imaging.sampling import Downsample
 from imaging.varying import VaryingBlur
-from priors import L1, DenoiserPrior, Fixed
+from priors import (
+    L1,
+    LPN,
+    Denoiser,
+    DenoiserConfig,
+    DenoiserPrior,
+    Fixed,
+    GradientStep,
+    LPNConfig,
+    ProximalMatching,
+    Ridge,
+    RidgeConfig,
+)
+from priors.losses import l1, l2
 
 OPERATORS = {
     "circular": lambda k: CircularBlur(k, (1, 12, 10)),
@@ -176,7 +189,14 @@ DENOISERS = {
     "DnCNN": network,
     "MedianFilter": lambda: deepinv.models.MedianFilter(3),
     "TVDenoiser": lambda: deepinv.models.TVDenoiser(n_it_max=20),
+    "DRUNet": lambda: told(deepinv.models.DRUNet, nc=(4, 4, 4, 4), nb=1),
 }
+
+
+def told(make, **shape):
+    """Their network that is told the level, a small one with random weights."""
+    torch.manual_seed(2)
+    return make(1, 1, pretrained=None, **shape).double().eval()
 
 
 def blurred(psf):
@@ -295,6 +315,31 @@ def test_our_priors_in_their_algorithms_are_our_algorithms(name, psf):
         torch.testing.assert_close(got, last(OURS[name](f, bound, f.y), 6).x, rtol=0, atol=1e-10)
 
 
+OUR_NETWORKS = {
+    "denoiser": lambda: Denoiser(DenoiserConfig(widths=(4, 8), blocks=(1, 1))),
+    "lpn": lambda: LPN(LPNConfig(side=3)),
+    "gradient-step": lambda: GradientStep(DenoiserConfig(widths=(4, 8), blocks=(1, 1))),
+    "ridge": lambda: Ridge(RidgeConfig(filters=2, widths=(), kernels=(3,))),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("make", OUR_NETWORKS.values(), ids=OUR_NETWORKS)
+@torch.no_grad()
+def test_our_networks_are_denoisers_of_their_plug_and_play(make, name, psf):
+    """As they are, without anything of ours around them."""
+    f = blurred(psf)
+    torch.manual_seed(5)
+    net = make().double().eval().requires_grad_(False)
+    options = {"stepsize": 0.5, "g_param": 0.1, "max_iter": 4, "early_stop": False}
+    theirs = deepinv.optim.PnP(denoiser=net)
+    model = getattr(deepinv.optim, name)(data_fidelity=deepinv.optim.L2(), prior=theirs, **options)
+    got = model(f.y, f.op, init=(f.y,) if name != "ADMM" else (f.y, torch.zeros_like(f.y)))
+    wanted = last(OURS[name](f, AtLevel(DenoiserPrior(net), 0.1), f.y), 4).x
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-9)
+    assert float((got - f.y).norm() / f.y.norm()) > 1e-3
+
+
 def test_our_prior_and_operator_are_unfolded_and_learned_by_them(psf):
     f = blurred(psf)
     model = deepinv.optim.PGD(
@@ -332,7 +377,12 @@ def loader(op):
     return torch.utils.data.DataLoader(pairs, batch_size=2)
 
 
-def test_our_reconstruction_is_trained_by_their_trainer(psf, tmp_path):
+LOSSES = {"theirs": None, "l1": l1, "l2": l2, "proximal matching": ProximalMatching(gamma=2.0)}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_our_reconstruction_is_trained_by_their_trainer(psf, loss):
+    """With their loss and with each of ours."""
     op = CircularBlur(psf.float(), (1, 12, 10))
     unrolled = Unrolled()
     before = [float(p.detach()) for p in unrolled.parameters()]
@@ -343,6 +393,7 @@ def test_our_reconstruction_is_trained_by_their_trainer(psf, tmp_path):
         op,
         torch.optim.SGD(model.parameters(), lr=1e-2),
         loader(op),
+        **({} if loss is None else {"losses": deepinv.loss.SupLoss(metric=loss)}),
         epochs=1,
         save_path=None,
         verbose=False,
