@@ -192,6 +192,19 @@ def begin(
 
     `start` is a checkpoint whose weights it begins with, in the checkpoint's configuration; raises ValueError
     for one of a kind that cannot be started from.
+
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> from imaging.files.picture import write_picture
+    >>> from priors.recipe import Denoising
+    >>> small, drawn = {"widths": [4], "blocks": [1]}, {"batch": 1, "patch": 8, "seed": 0}
+    >>> recipe = Denoising("denoiser", small, loss="l1", color=False, sigma=(0.0, 0.2), **drawn)
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_picture(f"{folder}/photograph.png", np.eye(16, dtype=np.uint8))
+    ...     places = Places((folder,), Path(folder) / "own.safetensors")
+    ...     session = begin(places, recipe, Plan(steps=2, rate=1e-3))
+    ...     [(step.done, sorted(session.psnr)[0]) for step in session.steps()]
+    [(1, 'psnr_15'), (2, 'psnr_15')]
     """
     if start is not None:
         recipe = recipe.started_from(read_provenance(start))

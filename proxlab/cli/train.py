@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 SIGMAS = f"noise levels, of the data range [0:{TOP_SIGMA:.4f}; unrolled 0:{UNROLLED_SIGMA:.4f}]"
 
+BESIDE = (
+    "Beside OUT.safetensors lie OUT.training.safetensors, with which --resume goes on, a log, OUT.csv, and "
+    "in OUT.events the same for TensorBoard where that is installed (pip install 'proxlab[tensorboard]')."
+)
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command line."""
@@ -35,6 +40,7 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="learn a prior from folders of pictures",
         description="Train a network on pictures and write one safetensors file that rebuilds it.",
+        epilog=BESIDE,
     )
     parser.add_argument("kind", choices=list(KINDS), help="what to train")
     add_options(parser)

@@ -52,3 +52,13 @@ def test_tensorboard_where_it_is_installed(book, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     book.write(5, {"loss": 0.5})
     assert written == [(str(book.events), 5), ("loss", 0.5, 5)]
+
+
+def test_tensorboard_reads_a_training_that_went_back(tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    book = Logbook(tmp_path / "log.csv", tmp_path / "log.events")
+    for step, value in ((2, 1.0), (4, 2.0), (6, 3.0), (4, 5.0)):  # killed after 6, resumed from 2
+        book.write(step, {"psnr_25": value})
+    found = reading.EventAccumulator(str(book.events))
+    found.Reload()
+    assert [(event.step, event.value) for event in found.Scalars("psnr_25")] == [(2, 1.0), (4, 5.0)]
