@@ -1,7 +1,29 @@
 """Shared fixtures: float64, one thread, fixed seeds, a tiny psf without any symmetry."""
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def script(request):
+    """The benchmark that the test module names as SCRIPT, imported with its neighbours, forgotten after."""
+    name = f"{request.module.SCRIPT}_of_the_tests"
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{request.module.SCRIPT}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

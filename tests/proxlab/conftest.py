@@ -94,3 +94,12 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "WEIGHTS", tmp_path / "none")
+
+
+@pytest.fixture
+def waves():
+    """A smooth picture of 150x170 with a little noise, uint16."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:150, :170] / 20
+    picture = 0.5 + 0.3 * np.sin(rows) * np.cos(columns) + rng.normal(0, 0.01, rows.shape)
+    return (65535 * picture).astype(np.uint16)
