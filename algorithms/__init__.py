@@ -21,7 +21,6 @@ _HOME = {
     "red_fixed_point": "red",
     "CheckedProx": "inner",
     "geometric": "pnp",
-    "robust": "pnp",
     "data_term": "pnp",
     "unroll": "unrolled",
     "Unrolled": "unrolled",

@@ -50,21 +50,6 @@ def geometric(noise: float, *, start: float, n: int, weight: float) -> Schedule:
     return tuple((sigma, sigma**2 / (weight * noise**2)) for sigma in levels)
 
 
-def robust(noise: float, *, start: float, n: int, weight: float, floor: float, margin: float) -> Schedule:
-    """`geometric` for a level that is only an estimate: taken as max(margin noise, floor), margin >= 1.
-
-    A level that is too low costs far more than one that is too high: the data steps then let through more
-    than the denoiser is told of, and each step amplifies what the one before it left.
-
-    >>> robust(0.0, start=0.1, n=1, weight=0.25, floor=0.004, margin=1.1)
-    ((0.004, 4.0),)
-    """
-    if not margin >= 1:
-        message = f"margin is {margin}, wanted 1 or more: it raises an estimate that may be too low."
-        raise ValueError(message)
-    return geometric(max(margin * noise, floor), start=start, n=n, weight=weight)
-
-
 def in_turn(denoise: Denoise, schedule: Sequence[tuple[Any, Any]]) -> Denoise:
     """The denoiser with a picture turned or mirrored differently at each level of the schedule, and back.
 

@@ -12,7 +12,6 @@ from algorithms.pnp import (
     data_term,
     geometric,
     in_turn,
-    robust,
     weights_of_counts,
 )
 from algorithms.splitting import hqs
@@ -61,14 +60,6 @@ def test_at_weight_one_quarter_the_data_step_amplifies_no_noise_beyond_the_level
         assert float(let_through) == pytest.approx(sigma, rel=1e-3)
     sigma, gamma = geometric(noise, start=0.2, n=8, weight=0.1)[3]
     assert float(noise * (gamma * power / (1 + gamma * power**2)).max()) > 1.5 * sigma
-
-
-def test_the_robust_schedule_raises_and_keeps_off_zero():
-    options = {"start": 0.2, "n": 5, "weight": 0.25}
-    assert robust(0.02, **options, floor=0.004, margin=1.1) == geometric(1.1 * 0.02, **options)
-    assert robust(1e-9, **options, floor=0.004, margin=1.1) == geometric(0.004, **options)
-    with pytest.raises(ValueError, match=r"margin is 0\.9, wanted 1 or more"):
-        robust(0.02, **options, floor=0.004, margin=0.9)
 
 
 @pytest.mark.parametrize("wrong", [{"noise": 0.0}, {"start": -1.0}, {"n": 0}, {"weight": math.nan}])
