@@ -15,14 +15,6 @@ da = pytest.importorskip("dask.array", reason="needs the extra: pip install 'pro
 TILED = {"method": "richardson-lucy", "num_iter": 3, "sigma": 0.01, "tile": 96}
 
 
-@pytest.fixture
-def picture():
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:150, :170] / 20
-    picture = 0.5 + 0.3 * np.sin(rows) * np.cos(columns) + rng.normal(0, 0.01, rows.shape)
-    return (65535 * picture).astype(np.uint16)
-
-
 def lazily(image, **options):
     found = proxlab.deblur(da.from_array(image, chunks=64), "disk:2", **options)
     assert is_lazy(found) and found.shape == image.shape and found.dtype == image.dtype
