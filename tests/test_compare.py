@@ -1,28 +1,15 @@
 """What got slower is named, what the machine or noise explains is not."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def compare():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("compare_of_the_tests", BENCHMARKS / "compare.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        sys.modules.pop("compare_of_the_tests", None)
+def compare(benchmark_named):
+    return benchmark_named("compare")
 
 
 def records(factor, **more):

@@ -1,28 +1,13 @@
 """The floor of the scaling benchmark counts what the method does, and nothing around it."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def scaling():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("scaling_of_the_tests", BENCHMARKS / "scaling.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        sys.modules.pop("scaling_of_the_tests", None)
+def scaling(benchmark_named):
+    return benchmark_named("scaling")
 
 
 @pytest.fixture
