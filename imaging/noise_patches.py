@@ -11,7 +11,7 @@ FEWEST = 10  # patches for each entry of a patch, below which a smallest eigenva
 CONFIDENCE = 1 - 1e-6  # share of flat noisy patches that pass as flat
 
 
-def flat_patches(y: np.ndarray, observed: np.ndarray) -> np.ndarray | None:
+def flat_patches(y: np.ndarray, observed: np.ndarray, *, most: int = MAX_PATCHES) -> np.ndarray | None:
     """Patches whose gradient could be noise alone, by the fixed point of Liu, Tanaka and Okutomi.
 
     Iterates: level = smallest eigenvalue of the patches' covariance; keep the patches whose gradient energy
@@ -19,14 +19,15 @@ def flat_patches(y: np.ndarray, observed: np.ndarray) -> np.ndarray | None:
     "Single-image noise level estimation for blind denoising", IEEE TIP 22, 2013, eq. 13-16).
 
     Args:
-        y: (H, W). observed: (H, W) bool; a patch with an unobserved pixel is left out.
+        y: (H, W). observed: (H, W) bool; a patch with an unobserved pixel is left out. most: how many patches
+            are looked at, spread evenly.
 
     Returns:
         (patches, SIDE^2), or None where there are too few patches for a covariance.
     """
     from scipy.stats import gamma
 
-    patches = _all_patches(y, observed)
+    patches = _all_patches(y, observed, most)
     if len(patches) < FEWEST * SIDE**2:
         return None
     gradient = _gradient_matrix()
@@ -88,18 +89,17 @@ def tiny_picture_level(y: np.ndarray, observed: np.ndarray) -> float:
     return float(np.median(values)) / (6 * 0.6745) if values.size else float("nan")
 
 
-def _all_patches(y: np.ndarray, observed: np.ndarray) -> np.ndarray:
+def _all_patches(y: np.ndarray, observed: np.ndarray, most: int = MAX_PATCHES) -> np.ndarray:
     """Evenly spread patches, (count, SIDE^2)."""
     if min(y.shape) < SIDE:
         return np.empty((0, SIDE**2))
     view = np.lib.stride_tricks.sliding_window_view
-    whole = np.flatnonzero(view(observed, (SIDE, SIDE)).all((-1, -2)))
+    if observed.all():
+        whole = np.arange((y.shape[0] - SIDE + 1) * (y.shape[1] - SIDE + 1))
+    else:
+        whole = np.flatnonzero(view(observed, (SIDE, SIDE)).all((-1, -2)))
     # a step without a common factor with the rows would alias; an even spread of positions does not
-    chosen = (
-        whole[np.linspace(0, len(whole) - 1, min(len(whole), MAX_PATCHES)).astype(int)]
-        if len(whole)
-        else whole
-    )
+    chosen = whole[np.linspace(0, len(whole) - 1, min(len(whole), most)).astype(int)] if len(whole) else whole
     windows = view(y, (SIDE, SIDE))
     return windows[np.unravel_index(chosen, windows.shape[:2])].reshape(-1, SIDE**2)
 

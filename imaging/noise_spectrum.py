@@ -38,23 +38,26 @@ class Spectrum(NamedTuple):
     tiles: int  # number of averaged periodograms
 
 
-def spectrum(y: np.ndarray, psf: np.ndarray, observed: np.ndarray) -> Spectrum:
+def spectrum(
+    y: np.ndarray, psf: np.ndarray, observed: np.ndarray, *, side: int = TILE, most: int = MAX_TILES
+) -> Spectrum:
     """Mean tapered periodogram of one channel, and |H|^2 on the same grid.
 
     I(f) = |sum_j w_j r_j e^{-2 pi i f j}|^2 / sum_j w_j^2, w a Hann window (its side lobes fall like 1/|f|^6,
     so that unknown borders do not leak), r the picture less its weighted plane.
 
     Args:
-        y: (H, W), at least 32 pixels a side. psf: (h, w), sum 1. observed: (H, W) bool.
+        y: (H, W), at least 32 pixels a side. psf: (h, w), sum 1. observed: (H, W) bool. side: of the
+            subwindows whose periodograms are averaged; most: how many of them a direction.
 
     >>> s = spectrum(np.random.default_rng(0).normal(size=(64, 64)), np.ones((1, 1)), np.ones((64, 64), bool))
     >>> bool(0.9 < s.power.mean() < 1.1)
     True
     """
-    shape = tuple(_smooth_size(min(n, TILE)) for n in y.shape)
+    shape = tuple(_smooth_size(min(n, side)) for n in y.shape)
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in shape))
     whole = bool(observed.all())
-    parts = list(_tiles(y.shape, shape, MAX_TILES if whole else MAX_FILLED))
+    parts = list(_tiles(y.shape, shape, most if whole else min(most, MAX_FILLED)))
     power, noise, tiles = np.zeros((shape[0], shape[1] // 2 + 1)), np.zeros((shape[0], shape[1] // 2 + 1)), 0
     rng = np.random.default_rng(0)  # white probes of the filling, the same for every picture
     for part in parts:

@@ -20,6 +20,8 @@ SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",  # of tasks with 10 MB in them, as pictures have
     "distributed.comm.timeouts.connect": "120s",  # a busy machine is slow to answer
     "distributed.comm.timeouts.tcp": "120s",
+    # Looks at the stack of every task a hundred times a second: some of a worker's time.
+    "distributed.worker.profile.enabled": False,
     # One thread, and not Dask's MALLOC_TRIM_THRESHOLD_: with that a picture took 2.5 times as long, since
     # every array was new memory from the system.
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, "1"),

@@ -187,7 +187,8 @@ def estimated_seconds(request: Request, layout: Layout, dtype: np.dtype, psf: An
         side = request.tile
         pixels *= (side / max(side - 2 * GUESS, 32)) ** 2
     speed = measured_speed(prior, channels)
-    return seconds(method.name, request.num_iter, pixels, channels, speed)
+    search = request.lam is None and request.tile is None  # tiles have it from a sample
+    return seconds(method.name, request.num_iter, pixels, channels, speed, search=search)
 
 
 def _extent(request: Request, layout: Layout, dtype: np.dtype, psf: Any) -> Extent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from proxlab.errors import InputError, UsageError
 from proxlab.job import noise_text
 from proxlab.methods.base import Noise
 from proxlab.request import Request
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from imaging.noise_level import NoiseLook
 
 DISAGREE = 1.5  # a given sigma this many times off the estimate deserves a warning
 GLIMPSE = 768  # pixels a side that are looked at for that warning
@@ -44,16 +49,18 @@ def find_level(request: Request, data: Data, blur: Blur | None) -> Level:
     if noise.kind == "poisson":
         return _poisson(request, noise, data)
     simple = request.scale == 1 and blur is not None and not blur.varying
-    seen = data if request.sigma is None else _glimpse(data)
-    estimate = estimate_level(seen, blur if simple else None)
+    given = request.sigma is not None
+    seen = _glimpse(data) if given else data
+    look = _look(seen, blur if simple else None, roughly=given)
+    estimate = _sigma(look)
     floor = max(data.values.step / 12**0.5, FAINT)  # rounding to integers is noise too
     if request.sigma is None:
         if estimate is None:
             message = "the noise level cannot be estimated from this picture, it is too small: give sigma."
             raise InputError(message)
-        return _estimated(noise, max(estimate, floor), seen, blur if simple else None)
+        return _estimated(noise, max(estimate, floor), seen, look)
     sigma = float(request.sigma)
-    white = _colour(seen, blur if simple else None) >= COLOURED
+    white = _colour(seen, look) >= COLOURED
     return Level(noise, sigma, "given", _disagreement(sigma, estimate, floor), white)
 
 
@@ -66,14 +73,12 @@ def _disagreement(sigma: float, estimate: float | None, floor: float) -> tuple[s
     )
 
 
-def _estimated(noise: Noise, sigma: float, seen: Data, blur: Blur | None) -> Level:
+def _estimated(noise: Noise, sigma: float, seen: Data, look: NoiseLook | None) -> Level:
     """The estimate, raised to the level beside the signal where the high frequencies lack noise."""
-    colour = _colour(seen, blur)
-    if colour >= COLOURED:
+    colour = _colour(seen, look)
+    if look is None or colour >= COLOURED:
         return Level(noise, sigma, "estimated")
-    from imaging.noise_level import level_beside_signal
-
-    beside = None if blur is None else _measured(level_beside_signal, seen, blur)
+    beside = _number(look.beside_signal)
     raised = sigma / colour if beside is None else max(sigma, beside)
     if raised == sigma:  # nothing but rounding, which a smooth picture makes look coloured
         return Level(noise, sigma, "estimated")
@@ -106,7 +111,8 @@ def _poisson(request: Request, noise: Noise, data: Data) -> Level:
             message = "sigma is 0 with noise='poisson': give 'poisson:PEAK', or a positive sigma."
             raise UsageError(message)
         given = float(request.sigma)
-        estimate = estimate_level(_glimpse(data), None)
+        look = _look(_glimpse(data), None, roughly=True)
+        estimate = _sigma(look)
         doubt = () if estimate is None else _disagreement(given, estimate, FAINT)
         return Level(Noise("poisson", mean / given**2), given, "given", doubt)
     import torch
@@ -127,29 +133,42 @@ def _poisson(request: Request, noise: Noise, data: Data) -> Level:
 
 def estimate_level(data: Data, blur: Blur | None) -> float | None:
     """The estimated Gaussian level, or None where the picture is too small to tell."""
-    from imaging.noise_level import estimate_sigma
+    look = _look(data, None if blur is not None and blur.varying else blur)
+    return _sigma(look)
 
-    return _measured(estimate_sigma, data, None if blur is not None and blur.varying else blur)
 
-
-def _colour(data: Data, blur: Blur | None) -> float:
+def _colour(data: Data, look: NoiseLook | None) -> float:
     """High over low half of the noise frequencies; 1 where that cannot be told."""
-    from imaging.noise_level import colour_of_noise
-
-    if min(data.planes.shape[1:]) < SMALLEST:
+    if look is None or min(data.planes.shape[1:]) < SMALLEST:
         return 1.0
-    colour = _measured(colour_of_noise, data, blur)
+    colour = _number(look.colour)
     return 1.0 if colour is None or colour <= 0 else colour
 
 
-def _measured(measure: Callable[..., Any], data: Data, blur: Blur | None) -> float | None:
+def _look(data: Data, blur: Blur | None, *, roughly: bool = False) -> NoiseLook | None:
+    """What the noise is measured in, None where there is too little of it."""
     import torch
+
+    from imaging.noise_level import NoiseLook
 
     y = torch.from_numpy(data.planes)[None]
     kernel = None if blur is None else torch.from_numpy(blur.kernels[0]).to(y.dtype)
     mask = None if data.valid is None else torch.from_numpy(data.valid)[None].expand_as(y)
     try:
-        number = float(measure(y, kernel, mask=mask)[0])
+        return NoiseLook(y, kernel, mask=mask, roughly=roughly)
+    except ValueError:
+        return None
+
+
+def _sigma(look: NoiseLook | None) -> float | None:
+    """The level, None where it cannot be told."""
+    return None if look is None else _number(look.sigma)
+
+
+def _number(measure: Callable[[], Tensor]) -> float | None:
+    """The only one that is measured, None where it cannot be."""
+    try:
+        number = float(measure()[0])
     except ValueError:
         return None
     return number if math.isfinite(number) else None

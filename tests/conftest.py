@@ -1,29 +1,15 @@
-"""Shared fixtures: float64, one thread, fixed seeds, a tiny psf without any symmetry."""
+"""Shared fixtures: float64, one thread, fixed seeds, a tiny psf without symmetry, benchmarks as modules."""
 
 import importlib.util
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def script(request):
-    """The benchmark that the test module names as SCRIPT, imported with its neighbours, forgotten after."""
-    name = f"{request.module.SCRIPT}_of_the_tests"
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{request.module.SCRIPT}.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +35,25 @@ def truth() -> torch.Tensor:
     x[..., 5:15, 4:12] = 0.8
     x[..., 10:20, 9:17] += 0.1
     return x
+
+
+@pytest.fixture(scope="module")
+def benchmark_named() -> Iterator[Callable[[str], ModuleType]]:
+    """A function that loads a script of benchmarks/, which finds its neighbours during a module's tests."""
+    loaded = []
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"{name}_of_the_tests", BENCHMARKS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        loaded.append(spec.name)
+        spec.loader.exec_module(module)
+        return module
+
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        yield load
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+        for name in loaded:
+            del sys.modules[name]

@@ -6,12 +6,10 @@ import sys
 
 import pytest
 
-SCRIPT = "compare"
 
-
-@pytest.fixture
-def compare(script):
-    return script
+@pytest.fixture(scope="module")
+def compare(benchmark_named):
+    return benchmark_named("compare")
 
 
 def records(factor, **more):

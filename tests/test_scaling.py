@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-SCRIPT = "scaling"
 
-
-@pytest.fixture
-def scaling(script):
-    return script
+@pytest.fixture(scope="module")
+def scaling(benchmark_named):
+    return benchmark_named("scaling")
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ class Console:
 
     def fail(self, error: BaseException, about: str = "") -> int:
         """Say what went wrong in one sentence and return its exit code."""
+        from proxlab.errors import ProxlabError
+
         text = f"{error}" or type(error).__name__
         if about and not text.startswith(about):
             text = f"{about}: {text}"
@@ -47,7 +49,7 @@ class Console:
             import traceback
 
             traceback.print_exception(error)
-        elif code == 1:
+        elif code == 1 and not isinstance(error, ProxlabError):
             text = f"{type(error).__name__}: {text} (--verbose shows where)"
         print(f"proxlab: error: {text}", file=sys.stderr, flush=True)
         return code

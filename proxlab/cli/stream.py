@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imaging.files.errors import PictureError
-from proxlab.errors import ConvergenceError
+from proxlab.errors import ConvergenceError, UsageError
 from proxlab.layout import Layout, layout_of
 from proxlab.plan import in_time
 
@@ -37,16 +37,23 @@ class Stream:
     def of(cls, target: Target, work: Work) -> Stream | None:
         """The stream where tiles are wanted or needed and both files can be had by rows, else None.
 
-        What is or becomes zarr is always read and written by rows, in as large tiles as there are.
+        What is or becomes zarr is always read and written by rows, in as large tiles as there are. Raises
+        UsageError where that cannot be done.
         """
         from imaging.files.rows import can_stream, open_rows
         from proxlab.engine import SIDES, SMALL, tile_side
 
         request = work.request
         plain = work.verb == "deblur" and work.roi is None
-        if not (plain and can_stream(target.source) and can_stream(target.result)):
-            return None
         only_rows = ".zarr" in (target.source.suffix.lower(), target.result.suffix.lower())
+        if not (plain and can_stream(target.source) and can_stream(target.result)):
+            if not only_rows:
+                return None
+            message = (
+                f"{target.source} to {target.result}: zarr is read and written by rows, which only "
+                "deblurring without a roi does, from zarr, npy or TIFF to zarr, npy or TIFF."
+            )
+            raise UsageError(message)
         try:
             with open_rows(target.source) as rows:
                 layout = _layout(rows, request)

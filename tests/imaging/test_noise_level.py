@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter, laplace, zoom
 from scipy.signal import fftconvolve
 
 from imaging import noise
-from imaging.noise_level import colour_of_noise, estimate_peak, estimate_sigma
+from imaging.noise_level import NoiseLook, colour_of_noise, estimate_peak, estimate_sigma, level_beside_signal
 
 AXIS = np.arange(-5, 6)
 GAUSS = np.exp(-(AXIS[:, None] ** 2 + AXIS**2) / 2)
@@ -197,3 +197,25 @@ def test_peak(peak):
 def test_refusals(call, error, text):
     with pytest.raises(error, match=text):
         call(photograph(0, 0.02))
+
+
+@pytest.mark.parametrize("psf", [PSF, None])
+def test_one_look_gives_what_the_single_functions_give(psf):
+    y = torch.cat([photograph(17, 0.02), photograph(18, 0.03)], 1)
+    mask = torch.from_numpy(np.random.default_rng(0).random(y.shape) > 0.05)
+    look = NoiseLook(y, psf, mask=mask)
+    assert torch.equal(look.colour(), colour_of_noise(y, psf, mask=mask))
+    assert torch.equal(look.sigma(), estimate_sigma(y, psf, mask=mask))
+    if psf is not None:
+        assert torch.equal(look.beside_signal(), level_beside_signal(y, psf, mask=mask))
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.05])
+def test_a_rough_look_is_close_enough_to_tell_a_wrong_level(sigma):
+    blurred = torch.from_numpy(fftconvolve(scene(19, (410, 330)), GAUSS, "valid").copy())[None, None]
+    y = noise.gaussian(blurred, sigma, 1)
+    rough, whole = NoiseLook(y, PSF, roughly=True), NoiseLook(y, PSF)
+    assert float(rough.sigma()) == pytest.approx(sigma, rel=0.06)
+    assert not torch.equal(rough.sigma(), whole.sigma())  # it has seen less
+    assert float(rough.colour()) == pytest.approx(1, abs=0.1)
+    assert torch.equal(NoiseLook(y, roughly=True).sigma(), estimate_sigma(y))  # no short cut without a psf

@@ -72,6 +72,15 @@ def grey() -> np.ndarray:
 
 
 @pytest.fixture
+def picture() -> np.ndarray:
+    """A picture of 150x170, uint16, large enough for tiles of 96."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:150, :170] / 20
+    picture = 0.5 + 0.3 * np.sin(rows) * np.cos(columns) + rng.normal(0, 0.01, rows.shape)
+    return (65535 * picture).astype(np.uint16)
+
+
+@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grey: np.ndarray) -> Path:
     """The current directory, with a.png in it."""
     monkeypatch.chdir(tmp_path)
@@ -94,12 +103,3 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "WEIGHTS", tmp_path / "none")
-
-
-@pytest.fixture
-def waves():
-    """A smooth picture of 150x170 with a little noise, uint16."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:150, :170] / 20
-    picture = 0.5 + 0.3 * np.sin(rows) * np.cos(columns) + rng.normal(0, 0.01, rows.shape)
-    return (65535 * picture).astype(np.uint16)

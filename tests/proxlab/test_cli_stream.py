@@ -7,21 +7,17 @@ import pytest
 import tifffile
 
 import proxlab
-from imaging.files.picture import read_picture
+from imaging.files.picture import read_picture, write_picture
 from proxlab.__main__ import main
 
 ARGS = ["-p", "disk:2", "--method", "richardson-lucy", "--iter", "3", "--sigma", "0.01", "--tile", "96"]
 
 
 @pytest.fixture
-def scan(tmp_path, monkeypatch):
+def scan(tmp_path, monkeypatch, picture):
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:150, :170] / 20
-    picture = 0.5 + 0.3 * np.sin(rows) * np.cos(columns) + rng.normal(0, 0.01, rows.shape)
-    pixels = (65535 * picture).astype(np.uint16)
-    tifffile.imwrite("a.tif", pixels, tile=(64, 64), compression="zlib", resolution=(300, 300))
-    np.save("a.npy", pixels)
+    tifffile.imwrite("a.tif", picture, tile=(64, 64), compression="zlib", resolution=(300, 300))
+    np.save("a.npy", picture)
     return tmp_path
 
 
@@ -77,10 +73,24 @@ def test_a_zarr_is_a_picture_in_itself(scan):
         assert np.abs(found.astype(int) - expected).max() <= 1
     assert main(["replay", "b.json"]) == 0
     assert main(["deblur", "a.npy", *ARGS, "-o", "b.zarr"]) == 2  # it is there already
-    assert main(["deblur", "a.zarr", *ARGS, "--roi", "0:9,0:9", "-o", "e.zarr"]) in (2, 3)
 
 
 def test_a_folder_that_only_is_called_zarr_is_unreadable(scan, capsys):
     (scan / "f.zarr").mkdir()
     assert main(["deblur", "f.zarr", *ARGS, "-o", "g.npy"]) == 3
     assert "f.zarr" in capsys.readouterr().err and not (scan / "g.npy").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["a.zarr", "-o", "b.png"], ["a.png", "-o", "b.zarr"], ["a.zarr", "--roi", "0:9,0:9", "-o", "b.npy"]],
+)
+def test_what_zarr_cannot_be_is_said(scan, capsys, args):
+    import zarr
+
+    zarr.save("a.zarr", np.load("a.npy"))
+    write_picture("a.png", np.load("a.npy"))
+    for more in ([], ["--dry-run"]):
+        assert main(["deblur", *args, *ARGS[:-2], *more]) == 2
+        assert "zarr is read and written by rows, which only" in capsys.readouterr().err
+    assert not any(scan.glob("b.*"))

@@ -63,11 +63,6 @@ def client():
         yield found
 
 
-@pytest.fixture
-def picture(waves):
-    return waves
-
-
 @pytest.mark.parametrize("options", [TILED, {"method": "wiener"}], ids=["tiles", "one piece"])
 def test_the_same_bits_and_the_same_record(client, picture, options):
     here, said = proxlab.deblur(picture, "disk:2", return_info=True, **options)
@@ -163,6 +158,17 @@ def test_nobody_answers(monkeypatch):
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         with connected("tcp://127.0.0.1:9"):
             pass
+
+
+def test_on_the_command_line_one_sentence_says_that_nobody_answers(folder, monkeypatch, capsys):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "PATIENCE", 0.3)
+    assert main(["deblur", "a.png", "-p", "disk:1", "--cluster", "tcp://127.0.0.1:9"]) == 1
+    told = capsys.readouterr().err
+    assert (
+        "proxlab: error: no Dask scheduler answers at tcp://127.0.0.1:9" in told
+        and "ClusterError" not in told
+    )
 
 
 def test_what_kills_every_worker_is_told_as_want_of_memory():

@@ -10,6 +10,7 @@ from scipy.signal import fftconvolve
 from skimage import data
 
 from imaging.metrics import psnr
+from imaging.noise_level import NoiseLook
 from imaging.psf.text import parse_psf
 from proxlab.front import request_of
 from proxlab.methods import load_method
@@ -87,3 +88,17 @@ def test_a_flat_page_is_not_called_compressed():
     result, job = run(prepare(request_of({"method": "tv"}), page, PSF, None), None)
     assert job.info()["status"] == "converged" and not job.warnings
     assert (result == 128).all()
+
+
+@pytest.mark.parametrize(("options", "roughly"), [({}, False), ({"sigma": 0.01}, True)])
+def test_noise_is_looked_at_once_and_roughly_where_the_level_is_given(truth, monkeypatch, options, roughly):
+    looks = []
+
+    class Look(NoiseLook):
+        def __init__(self, *args, **kwargs):
+            looks.append(kwargs["roughly"])
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr("imaging.noise_level.NoiseLook", Look)
+    prepared = prepare(request_of({"method": "wiener", **options}), photograph(truth, 85), PSF, None)
+    assert looks == [roughly] and not prepared.white  # compressed noise is seen either way

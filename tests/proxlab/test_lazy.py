@@ -15,11 +15,6 @@ da = pytest.importorskip("dask.array", reason="needs the extra: pip install 'pro
 TILED = {"method": "richardson-lucy", "num_iter": 3, "sigma": 0.01, "tile": 96}
 
 
-@pytest.fixture
-def picture(waves):
-    return waves
-
-
 def lazily(image, **options):
     found = proxlab.deblur(da.from_array(image, chunks=64), "disk:2", **options)
     assert is_lazy(found) and found.shape == image.shape and found.dtype == image.dtype

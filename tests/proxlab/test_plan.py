@@ -53,6 +53,9 @@ def test_time_counts_iterations_where_they_are_given():
     speed = Speed(1e-8, 1e-6)
     assert seconds("pnp", 16, 1e6, 1, speed) == pytest.approx(2 * seconds("pnp", 8, 1e6, 1, speed))
     assert seconds("tv", None, 1e6, 3, speed) == pytest.approx(3 * seconds("tv", None, 1e6, 1, speed))
+    few, many = (seconds("tv", n, 1e6, 1, speed, search=True) for n in (10, 40))
+    assert few < many < 1.5 * few  # finding the weight takes most of it
+    assert few > 10 * seconds("tv", 10, 1e6, 1, speed)
     assert seconds("somebody's own", None, 1e6, 1, speed) is None
 
 
