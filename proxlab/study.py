@@ -50,7 +50,8 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     each is cut to its middle, and needs a margin of about half a psf all round. psf: text, file or array.
     protocol: "quick", "standard" or "paper". minutes: cut the study until it fits; what was cut is in the
     plan. out: folder for report.json, per_image.csv, report.html and the units of work; None writes nothing.
-    resume: go on with what is in out. boundary: "unknown", or "circular" for methods that know nothing else.
+    resume: go on with what is in out, as far as this very code made it. boundary: "unknown", or "circular"
+    for methods that know nothing else.
     prior: as in `deblur`, for the methods that take one. sizes: single fields of the protocol changed.
     cluster: as in `deblur`: units of work are shared out, their numbers are those of one thread here.
 
@@ -94,13 +95,16 @@ def run_study(
 ) -> dict[str, list[dict[str, Any]]]:
     """Every unit of work, by part; progress with the time left, estimated from what was expected so far."""
     from proxlab.trials.elsewhere import Ahead
+    from proxlab.trials.origin import code_digest
     from proxlab.trials.store import Store
     from proxlab.trials.units import pictured_level
 
-    store = Store(folder / "units", resume=resume)
+    store = Store(folder / "units", resume=resume, code=code_digest())
     units: dict[str, list[dict[str, Any]]] = {}
     known: dict[str, dict[str, tuple[Any, float]]] = {}  # picture -> method -> its worst perturbation, error
     todo = list(_units(study, known))
+    if stale := store.stale((key, inputs) for key, inputs, _, _ in todo):
+        say(stale)
     expected, spent, last, begun = sum(cost for _, _, cost, _ in todo), 0.0, 0.0, time.perf_counter()
     worked = worked_cost = 0.0
     for key, inputs, cost, work in todo if workers is None else Ahead(workers, store).units(todo):

@@ -160,7 +160,7 @@ def _of_function(name: str, function: Callable[..., Any], summary: str | None) -
         f"{text}{'' if knows else ' (is not told the noise level)'}",
         call,
         "autograd",
-        digest=_weights(function) or _source(function),
+        digest=_digest(function),
         told=knows,
         bound=_bound(function),
     )
@@ -181,6 +181,13 @@ def _bound(function: Any) -> float | None:
     return float(constant) if isinstance(constant, float) and still else None
 
 
+def _digest(function: Any) -> str | None:
+    """What tells a user's method from the one that an earlier run measured: its weights, else its file."""
+    from proxlab.trials.origin import source_digest
+
+    return _weights(function) or source_digest(function)
+
+
 def _weights(function: Any) -> str | None:
     """What tells a trained model from the same model trained further."""
     import hashlib
@@ -196,16 +203,6 @@ def _weights(function: Any) -> str | None:
         sha.update(f"{key}{tuple(value.shape)}".encode())
         sha.update(value.detach().cpu().double().numpy().tobytes())
     return sha.hexdigest()
-
-
-def _source(function: Callable[..., Any]) -> str | None:
-    """What tells an edited function from the one an earlier run measured, as far as its own text goes."""
-    import hashlib
-
-    try:
-        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
-    except (OSError, TypeError):
-        return None
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:

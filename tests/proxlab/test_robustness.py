@@ -15,7 +15,7 @@ from proxlab.__main__ import main
 from proxlab.errors import UsageError
 from proxlab.pages.charts import Frame, Line, lines_chart, ticks, tradeoff_chart
 from proxlab.pages.verdict import unreliable, verdict_of
-from proxlab.trials import subjects, units
+from proxlab.trials import origin, subjects, units
 
 TINY = {
     "pictures": 2,
@@ -140,6 +140,22 @@ def test_what_was_done_is_not_done_again(pictures, done, tmp_path, monkeypatch):
     monkeypatch.setattr(units, "worst_unit", lambda *args: calls.append(args) or honest(*args))
     again = study(pictures, tmp_path / "r", resume=True)
     assert len(calls) == 2 and again["curves"] == whole["curves"]  # the one that was missing, twice
+
+
+def test_a_study_is_not_stitched_from_two_versions(pictures, done, tmp_path, monkeypatch):
+    whole, _ = done
+    shutil.copytree(done[1], tmp_path / "r")
+    said, kept = [], len(list((tmp_path / "r" / "units").glob("*.json")))
+    study(pictures, tmp_path / "r", resume=True, say=said.append)
+    assert not any("anew" in text for text in said)
+    monkeypatch.setattr(origin, "code_digest", lambda: "another")
+    monkeypatch.setattr(units, "shift_unit", lambda *args: {"missing": "made anew"})
+    again = study(pictures, tmp_path / "r", resume=True, say=said.append)
+    assert [text for text in said if "anew" in text] == [
+        f"of {kept} kept units {kept} from another version of proxlab, its weights or its libraries "
+        "are made anew."
+    ]
+    assert again["curves"] == whole["curves"] and again["shifts"] != whole["shifts"]
 
 
 def test_what_was_made_for_another_method_is_tried_on_each(done):

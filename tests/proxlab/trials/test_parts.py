@@ -139,14 +139,76 @@ def test_a_unit_is_made_once_and_remade_when_its_inputs_change(tmp_path):
         return {"value": 1.5, "pictures": {"a": np.eye(2)}}
 
     key = ("noise", "tv", "a picture/with a slash.png", "0.03")
-    store = Store(tmp_path, resume=True)
+    store = Store(tmp_path, resume=True, code="a")
     assert store.get(key, 1, work)["value"] == 1.5 and not store.done(key, 2)
     record = store.get(key, 1, work)
     assert len(calls) == 1 and np.array_equal(store.pictures(record)["a"], np.eye(2))
     store.get(key, 2, work)
     assert len(calls) == 2
-    Store(tmp_path, resume=False).get(key, 2, work)
+    Store(tmp_path, resume=False, code="a").get(key, 2, work)
     assert len(calls) == 3
+    assert Store(tmp_path, resume=True, code="a").done(key, 2)
+    assert not Store(tmp_path, resume=True, code="b").done(key, 2)
+    Store(tmp_path, resume=True, code="b").get(key, 2, work)
+    assert len(calls) == 4
+
+
+def test_what_is_made_anew_is_said_in_a_sentence(tmp_path):
+    made = Store(tmp_path, resume=True, code="a")
+    units = [(("noise", name), 1) for name in "pqr"]
+    assert made.stale(units) == ""  # nothing is kept
+    for key, inputs in units:
+        made.get(key, inputs, dict)
+    assert made.stale(units) == "" and Store(tmp_path, resume=False, code="b").stale(units) == ""
+    other = [*units[:2], (units[2][0], 2)]
+    assert made.stale(other) == (
+        "of 3 kept units 1 from another choice of pictures, methods or sizes are made anew."
+    )
+    Store(tmp_path, resume=True, code="b").get(*units[0], dict)
+    assert made.stale(other) == (
+        "of 3 kept units 1 from another version of proxlab, its weights or its libraries and "
+        "1 from another choice of pictures, methods or sizes are made anew."
+    )
+
+
+def test_the_digest_of_the_code_sees_a_change_that_counts_and_no_other(monkeypatch):
+    from pathlib import Path
+
+    from proxlab.trials import origin
+
+    honest, digest = Path.read_bytes, origin.code_digest.__wrapped__
+    before = digest()
+
+    def edited(name):
+        return lambda path: honest(path) + (b"#" if path.as_posix().endswith(name) else b"")
+
+    assert before == digest() == origin.code_digest()
+    for name in ("algorithms/attack.py", "proxlab/trials/units.py", "weights/ssnet-tv-range.safetensors"):
+        monkeypatch.setattr(Path, "read_bytes", edited(name))
+        assert digest() != before, name
+    monkeypatch.setattr(Path, "read_bytes", edited("proxlab/pages/style.py"))
+    assert digest() == before
+    monkeypatch.setattr(origin, "versions", lambda: {"torch": "0"})
+    assert digest() != before
+
+
+def test_a_user_s_method_is_told_from_the_same_with_another_helper(tmp_path, monkeypatch):
+    from proxlab.trials.origin import source_digest
+
+    class Mine:
+        def __call__(self, op, y):
+            return y
+
+    digests = []
+    for n in (1, 2):
+        text = f"def help(y):\n    return {n} * y\n\n\ndef f(op, y):\n    return help(y)\n"
+        (tmp_path / f"helped{n}.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        found = find_subjects({"mine": f"helped{n}:f"}, device="cpu", seed=0)[0]
+        digests.append(found.digest)
+    assert len(set(digests)) == 2
+    assert source_digest(Mine()) == source_digest(test_numbers_survive_json)  # both written in this file
+    assert source_digest(len) is None
 
 
 def test_methods_come_by_name_by_function_and_by_module(tmp_path, monkeypatch):
@@ -185,7 +247,7 @@ def test_where_autograd_is_blind_the_surrogate_takes_over(scene):
 
 
 def test_numbers_survive_json(tmp_path):
-    record = Store(tmp_path, resume=False).get(("a",), 0, lambda: {"x": float("nan"), "y": (1, 2)})
+    record = Store(tmp_path, resume=False, code="").get(("a",), 0, lambda: {"x": float("nan"), "y": (1, 2)})
     assert record["x"] is None and json.loads(json.dumps(record))["y"] == [1, 2]
 
 
