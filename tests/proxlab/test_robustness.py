@@ -237,6 +237,27 @@ def test_an_error_flag_makes_the_verdict_and_the_exit_code_say_so(done):
     assert "worst case of shrink is unreliable" in verdict_of(record)
 
 
+def test_a_failed_attack_shows_nobody_to_be_steady_but_what_it_found_counts(done):
+    entry = lambda worst, ratio: [  # noqa: E731
+        {
+            "level": 0.03,
+            "random": {"mean": 0.1, "n": 2},
+            "worst": {"mean": worst, "n": 1},
+            "ratio": {"mean": ratio},
+        }
+    ]
+    curves = {"tv": entry(0.4, 4.0), "pnp": entry(0.2, 2.0), "net": entry(1.2, 12.0)}
+    record = {"protocol": {"levels": [0.03]}, "curves": curves, "flags": []}
+    for bad, least in (("net", "pnp"), ("pnp", "tv")):
+        flags = [{"method": bad, "level": "error"}]
+        text = verdict_of({**record, "flags": flags})
+        assert f"{least} errs least" in text and "net most (120.0 %)" in text and "12.00 (net)" in text
+        assert f"{least} has the smallest worst error" in text
+    every = [{"method": name, "level": "error"} for name in curves]
+    text = verdict_of({**record, "flags": every})
+    assert "net errs most (120.0 %)" in text and "trust it first" not in text
+
+
 class Document(HTMLParser):
     VOID = ("meta", "img", "input", "line", "polyline", "polygon", "br", "link")
 
