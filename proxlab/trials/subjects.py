@@ -43,7 +43,8 @@ class Subject:
 
     way: "autograd", "tikhonov" or "variation", where gradients come from; tuned: exponent of sigma and the
     factors to try for lam, for baselines whose weight is tuned on other pictures; told: whether it takes the
-    level; bound: a proven upper bound of its Lipschitz constant, where there is one.
+    level; bound: a proven upper bound of its Lipschitz constant, where there is one; weigh: (op, y, sigma) ->
+    the weight that a quadratic method chooses where it is given none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Subject:
     boundaries: frozenset[str] = frozenset({"unknown", "circular"})
     told: bool = True
     bound: float | None = None
+    weigh: Callable[[Any, Tensor, float | None], float] | None = None
 
     def at(self, sigma: float | None, lam: float | None = None) -> Bound:
         """The reconstructor at a level."""
@@ -64,13 +66,12 @@ class Subject:
         def reconstruct(op: Any, y: Tensor) -> Tensor:
             return self.call(op, y, sigma, lam)
 
-        weight = lam if lam is not None and self.name != "tv" else QUADRATIC * (sigma or 0.01) ** 2
         variation = lam if lam is not None else 0.8 * (sigma or 0.01) ** 1.5
         ways: dict[str, tuple[str, Callable[[Any], Linearised]]] = {
             "autograd": ("automatic differentiation", lambda op: by_autograd(reconstruct, op)),
             "tikhonov": (
-                "the quadratic method of that weight" if self.name in BASELINES else "a quadratic surrogate",
-                lambda op: by_tikhonov(reconstruct, op, lam=weight),
+                "the quadratic method of its weight" if self.weigh else "a quadratic surrogate",
+                lambda op: by_tikhonov(reconstruct, op, lam=self._weight(op, sigma, lam)),
             ),
             "variation": (
                 "implicit differentiation at the fixed point of the rounded problem",
@@ -79,6 +80,13 @@ class Subject:
         }
         text, linearise = ways[self.way]
         return Bound(reconstruct, linearise, text, {"sigma": sigma, "lam": lam})
+
+    def _weight(self, op: Any, sigma: float | None, lam: float | None) -> Any:
+        """The weight of the quadratic pullback: the one given, or chosen anew for all data, or a guess."""
+        weigh = self.weigh
+        if weigh is None:
+            return QUADRATIC * (sigma or 0.01) ** 2
+        return lam if lam is not None else lambda y: weigh(op, y, sigma)
 
 
 def find_subjects(methods: Any, *, device: str, seed: int, prior: Any = None) -> list[Subject]:
@@ -215,6 +223,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
 def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subject:
     import torch
 
+    from proxlab.methods.tikhonov import choose_weight, fitted_weight
     from proxlab.networks import find_prior, place
 
     device, seed, given = setting
@@ -222,11 +231,11 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
     prior = find_prior(given if wants else None, method, 1)
     place(prior, torch.device(device), torch.float32)
 
-    def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
+    def task(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Task:
         rule = "given"
         if sigma is None:
             sigma, rule = _level(op, y), "estimated from the data"
-        task = Task(
+        return Task(
             op=op,
             y=y,
             sigma=max(sigma, 1e-6),
@@ -238,8 +247,14 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
             seed=seed,
             report=_silent,
         )
-        outcome: Outcome = method.run(task)
+
+    def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
+        outcome: Outcome = method.run(task(op, y, sigma, lam))
         return outcome.x
+
+    def weigh(op: Any, y: Tensor, sigma: float | None) -> float:
+        choose = fitted_weight if method.name == "wiener" else choose_weight
+        return choose(task(op, y.detach(), sigma, None))[0]
 
     ways = {"wiener": "tikhonov", "tikhonov": "tikhonov", "tv": "variation"}
     return Subject(
@@ -251,6 +266,7 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
         digest=None if prior is None else prior.digest,
         tuned=TUNED.get(method.name),
         boundaries=method.supports.boundaries & {"unknown", "circular"},
+        weigh=weigh if method.name in ("wiener", "tikhonov") else None,
     )
 
 

@@ -251,6 +251,26 @@ def test_numbers_survive_json(tmp_path):
     assert record["x"] is None and json.loads(json.dumps(record))["y"] == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["wiener", "tikhonov"])
+def test_a_baseline_that_chooses_its_weight_is_attacked_at_that_weight(name, scene):
+    """At a fixed guess the attack on Wiener's filter found half of what is there."""
+    from algorithms.linearise import by_tikhonov
+    from proxlab.methods import load_method
+    from proxlab.methods.base import Noise, Task
+
+    subject = next(s for s in find_subjects("tv", device="cpu", seed=0) if s.name == name)
+    op, y = scene.operator("circular"), tensor(scene.data(), "cpu")
+    task = Task(op, y, 0.02, "given", Noise("gaussian"), None, None, None, 0, lambda step: None)
+    lam = load_method(name).run(task).lam
+    bound, u = subject.at(0.02), torch.rand(1, 1, 40, 36)
+    x, pull = bound.linearise(op)(y)
+    expected, at_that_weight = by_tikhonov(bound.reconstruct, op, lam=lam)(y)
+    assert torch.equal(x, expected) and torch.allclose(pull(u), at_that_weight(u), rtol=1e-4)
+    assert "surrogate" not in bound.gradient
+    given = subject.at(0.02, 3 * lam).linearise(op)(y)[1](u)
+    assert not torch.allclose(given, pull(u), rtol=0.05)
+
+
 class Theirs(torch.nn.Module):
     """Called like a deepinv reconstructor: data first."""
 
