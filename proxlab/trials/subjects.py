@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BASELINES = ("identity", "wiener", "tikhonov", "tv")  # in every study: without them a number means nothing
 TUNED = {"tikhonov": (2.0, (10.0, 30.0, 100.0, 300.0, 1000.0)), "tv": (1.5, (0.2, 0.4, 0.8, 1.6))}
+TOLD = ("tv", "denoise")  # pre-processors that a noise level is told to
 QUADRATIC = 100.0  # lam / sigma^2 of the quadratic surrogate: the middle of what fits photographs
 PREFERENCE = 0.98  # a true gradient is kept unless the surrogate finds clearly more
 
@@ -119,7 +120,7 @@ def _subject(name: str, target: Any, setting: tuple[str, int, Any]) -> Subject:
         found = loader(target)
         if hasattr(found, "recipe"):  # of one psf: the method continues what it sees beyond the borders
             one = _of_method(name, load_method("stnn"), (setting[0], setting[1], target))
-            return replace(one, bound=_bound(found), told=False)
+            return replace(one, bound=_bound(found), told=found.recipe.preprocess.startswith(TOLD))
         found.network.to(setting[0])
         return _of_function(name, found, f"the network {target}")
     check_name(target)  # raises, with the nearest name
