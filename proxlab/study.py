@@ -112,7 +112,7 @@ def run_study(
         record = store.get(key, inputs, work)
         unit = _with_pictures(store, record)
         units.setdefault(key[0], []).append(unit)
-        if "arrays" in unit:
+        if "arrays" in unit and key[0] == "worst":
             error = unit["levels"][f"{pictured_level(study.bench.protocol):g}"]["error"]
             known.setdefault(key[2], {})[key[1]] = (unit["arrays"]["perturbation"], error)
         spent += cost

@@ -100,6 +100,12 @@ def test_a_study_says_what_can_be_worked_out_by_hand(done):
     random = [float(r["relative"]) for r in rows if (r["part"], r["method"]) == ("random", "identity")]
     mean = np.mean([e["random"]["mean"] for e in record["curves"]["identity"]])
     assert len(random) == 2 * 2 * 2 and np.mean(random) == pytest.approx(mean)
+    one = [r for r in rows if r["part"] == "local Lipschitz" and r["method"] == "identity"]
+    assert [float(r["value"]) for r in one] == pytest.approx([1], abs=1e-4)
+    assert {r["condition"] for r in rows if r["part"] == "detail"} >= {"text: contrast", "dots: bound"}
+    assert record["code"] == origin.code_digest()[:16] and all(
+        m["attack_seconds"] > 0 for m in record["methods"]
+    )
     assert json.loads((folder / "report.json").read_text())["verdict"] == record["verdict"]
     check_page((folder / "report.html").read_text(), record)
 
@@ -302,6 +308,31 @@ def test_an_unclosed_page_would_be_seen():
     page = Document()
     page.feed("<p><b>x</p><img src='http://x'>")
     assert page.problems and page.links == ["http://x"]
+
+
+def test_the_gallery_shows_the_worst_that_was_found_whoever_found_it():
+    from proxlab.pages.page import _gallery
+    from proxlab.report import gallery_of
+
+    flat = lambda value: np.full((4, 4), value)  # noqa: E731
+    names = ("truth", "data", "clean", "attacked", "perturbation")
+    own = {name: flat(n / 10) for n, name in enumerate(names)}
+    worst = [
+        {"key": ["worst", m, "a.png"], "levels": {"0.03": {"relative": 1.0}}, "arrays": own} for m in "pq"
+    ]
+    other = {"attacked": flat(0.9), "perturbation": flat(0.8)}
+    transfer = {
+        "key": ["transfer", "q", "a.png"],
+        "from": {"p": {"error": 2.0}, "r": {"error": 1.0}},
+        "arrays": other,
+    }
+    first, second = gallery_of({"worst": worst, "transfer": [transfer]})
+    assert first["made_for"] is None and first["arrays"]["attacked"][0, 0] == 0.3
+    assert second["made_for"] == "p" and second["arrays"]["attacked"][0, 0] == 0.9
+    assert second["arrays"]["clean"][0, 0] == 0.2
+    html = _gallery({}, [first, second]).lower()
+    assert html.count("by the perturbation made for p") == 1
+    assert html.count("to be found") == html.count("its data without noise") == 2  # one alt, one caption
 
 
 def test_a_chart_puts_its_points_where_they_belong():

@@ -271,6 +271,28 @@ def test_a_baseline_that_chooses_its_weight_is_attacked_at_that_weight(name, sce
     assert not torch.allclose(given, pull(u), rtol=0.05)
 
 
+def test_boxes_are_attacked_from_the_largest_down_and_their_flags_are_told_apart(monkeypatch):
+    from types import SimpleNamespace
+
+    from proxlab.trials import units
+
+    tried = []
+
+    def fake(bound, problem, threat, effort, start):
+        tried.append((round(255 * float(threat.budget)), start))
+        flag = lambda name: {"name": name, "level": "warning", "text": "still rose."}  # noqa: E731
+        found = SimpleNamespace(perturbation=f"of {tried[-1][0]}", error=float(threat.budget))
+        return found, [flag("rising"), flag("surrogate")]
+
+    monkeypatch.setattr(units, "attack", fake)
+    y = torch.ones(1, 1, 2, 2)
+    errors, flags = units._boxes(None, (None, y, y), (1.0, 8.0, 2.0), None)
+    assert tried == [(8, None), (2, "of 8"), (1, "of 2")] and list(errors) == ["1", "8", "2"]
+    assert errors["8"]["relative"] == pytest.approx(8 / 255 / 2)
+    assert {f["name"] for f in flags} == {"linf_rising"} and len(flags) == 3
+    assert flags[0]["text"] == "l-infinity: still rose."
+
+
 class Theirs(torch.nn.Module):
     """Called like a deepinv reconstructor: data first."""
 
