@@ -66,6 +66,7 @@ def robustness(  # noqa: PLR0913 (the one flat call)
 
     if cluster is not None:
         check_cluster(cluster)
+    _check_out(out)
     speak = say or _silent
     started = time.perf_counter()
     study = prepare_study(
@@ -222,6 +223,13 @@ def _settle(study: Study, out: str | Path | None, resume: bool) -> Study:
     return study
 
 
+def _check_out(out: str | Path | None) -> None:
+    """Refuse a report that could not be written, before hours of work."""
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        message = f"out is {str(out)!r}, a file: the report is a folder, give the name of one."
+        raise UsageError(message)
+
+
 def _folder(out: str | Path | None) -> Any:
     """A context that gives the folder to work in: the user's, or one that vanishes."""
     from contextlib import nullcontext
@@ -247,6 +255,9 @@ def _protocol(name: str, minutes: float | None, sizes: Mapping[str, Any] | None)
     except TypeError as cause:
         message = f"sizes has an unknown field ({cause}): see proxlab.trials.protocol.Protocol."
         raise UsageError(message) from cause
+    if minutes is not None and not minutes > 0:
+        message = f"minutes is {minutes:g}: give how long the study may take, above 0."
+        raise UsageError(message)
     return chosen if minutes is None else replace(chosen, minutes=minutes)
 
 

@@ -101,6 +101,9 @@ def find_subjects(methods: Any, *, device: str, seed: int, prior: Any = None) ->
     named = (
         dict(methods) if isinstance(methods, Mapping) else {str(m).strip(): str(m).strip() for m in methods}
     )
+    if not all(named):
+        message = f"methods are {', '.join(map(repr, named)) or 'none'}: an empty name is none, leave it out."
+        raise UsageError(message)
     for name in BASELINES:
         if name not in named.values():
             named.setdefault(name, name)

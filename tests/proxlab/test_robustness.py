@@ -226,7 +226,16 @@ def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch
     assert json.loads(capsys.readouterr().out)["curves"]["half:f"]
 
 
-def test_mistakes_are_answered(pictures):
+def test_mistakes_are_answered(pictures, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="a file: the report is a folder"):
+        robustness("identity", pictures, PSF, out=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    for minutes in (0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match="give how long the study may take, above 0"):
+            robustness("identity", pictures, PSF, minutes=minutes)
+    with pytest.raises(UsageError, match="'identity', '': an empty name is none"):
+        robustness("identity,", pictures, PSF)
     with pytest.raises(UsageError, match="wanted one of quick, standard, paper"):
         robustness("identity", pictures, PSF, protocol="fast")
     with pytest.raises(UsageError, match="unknown field"):
