@@ -88,17 +88,19 @@ def by_autograd(reconstruct: Reconstructor, op: Any) -> Linearised:
     return at
 
 
-def by_tikhonov(reconstruct: Reconstructor, op: Any, *, lam: float) -> Linearised:
+def by_tikhonov(reconstruct: Reconstructor, op: Any, *, lam: float | Callable[[Tensor], float]) -> Linearised:
     """Values of the reconstructor, the pullback of Tikhonov's estimate: u -> A (A^T A + lam L^T L)^-1 u.
 
-    Exact (to ROUGH) for Tikhonov and Wiener of a fixed weight, a surrogate for anything else that deblurs
-    with the operator (backward pass differentiable approximation: Athalye, Carlini, Wagner 2018).
+    Exact (to ROUGH) for Tikhonov and Wiener of a fixed weight; where they choose it, lam is the function
+    y -> weight, whose own change the pullback leaves out. A surrogate for anything else that deblurs with the
+    operator (backward pass differentiable approximation: Athalye, Carlini, Wagner 2018).
     """
 
-    def pull(u: Tensor) -> Tensor:
-        return op.A(_solve_quadratic(op, unwindow(op, u), lam))
+    def at(y: Tensor) -> tuple[Tensor, Pullback]:
+        weight = lam(y) if callable(lam) else lam
+        return _value(reconstruct, op, y), lambda u: op.A(_solve_quadratic(op, unwindow(op, u), weight))
 
-    return lambda y: (_value(reconstruct, op, y), pull)
+    return at
 
 
 def by_variation(reconstruct: Reconstructor, op: Any, *, lam: float) -> Linearised:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -145,19 +145,21 @@ class Quadratic:
 
 @dataclass(frozen=True)
 class Variation:
-    """Total variation deblurring, `n_iter` steps; the weight factor * sigma^1.5 of the estimated noise.
+    """Total variation deblurring, `n_iter` steps; the weight factor * sigma^1.5 of the noise.
 
-    Needs an operator that is a selection after a circular convolution (split_variation's TypeError else).
+    sigma is estimated where it is None. Needs an operator that is a selection after a circular convolution
+    (split_variation's TypeError else).
     """
 
     factor: float
     n_iter: int
+    sigma: float | None = None
 
     def __call__(self, op: Any, y: Tensor) -> Tensor:
         return torch.cat([self._one(op, one) for one in y.split(1)])
 
     def _one(self, op: Any, y: Tensor) -> Tensor:
-        sigma = max(QUIET, float(estimate_sigma(y, mask=op.valid)))
+        sigma = max(QUIET, float(_level(op, y, self.sigma)))
         tv = TotalVariation(self.factor * sigma**1.5)
         penalties = Penalties(0.05, 40 * tv.lam)
         states = split_variation(LeastSquares(op, y), tv, penalties=penalties, x0=embed(op, y))
@@ -172,13 +174,15 @@ class Variation:
 class Denoise:
     """The data denoised at the level estimated from them: no parameter. denoiser(x, sigma), grey or colour.
 
-    A denoiser of one channel (its config says so) denoises the channels one by one.
+    A sigma that is given is taken instead. A denoiser of one channel (its config says so) denoises the
+    channels one by one.
     """
 
     denoiser: Callable[[Tensor, Tensor], Tensor]
+    sigma: float | None = None
 
     def __call__(self, op: Any, y: Tensor) -> Tensor:
-        seen, sigma = _observed(op, y), estimate_sigma(y, mask=op.valid)
+        seen, sigma = _observed(op, y), _level(op, y, self.sigma)
         known = getattr(getattr(self.denoiser, "config", None), "channels", y.shape[1])
         if known != y.shape[1]:
             seen, sigma = seen.reshape(-1, 1, *y.shape[-2:]), sigma.repeat_interleave(y.shape[1])
@@ -188,6 +192,19 @@ class Denoise:
     def response(self, op: Any, y: Tensor) -> Tensor | None:
         """None: not linear."""
         return None
+
+
+def told(preprocess: Preprocess, sigma: float | None) -> Preprocess:
+    """The same pre-processor with this noise level instead of its own estimate, where it makes one.
+
+    Estimates from the data alone fail where the noise is not white; None leaves them.
+
+    >>> told(Variation(0.8, 30), 0.02), told(GaussianFilter(1.0), 0.02)
+    (Variation(factor=0.8, n_iter=30, sigma=0.02), GaussianFilter(width=1.0))
+    """
+    if sigma is None or not isinstance(preprocess, Variation | Denoise):
+        return preprocess
+    return replace(preprocess, sigma=sigma)
 
 
 @dataclass(frozen=True)
@@ -240,6 +257,11 @@ def noise_gain(preprocess: Preprocess, op: Any, y: Tensor, *, sigma: float, seed
         ratios.append(float((preprocess(op, moved) - still).norm() / (moved - y).norm()))
     rms = math.sqrt(sum(r * r for r in ratios) / len(ratios))
     return Gain(rms, max(ratios), f"estimated from {len(ratios)} draws at sigma {sigma:g}")
+
+
+def _level(op: Any, y: Tensor, sigma: float | None) -> Tensor:
+    """The noise level of each sample (B,), the one given or an estimate."""
+    return estimate_sigma(y, mask=op.valid) if sigma is None else y.new_full((len(y),), sigma)
 
 
 def _observed(op: Any, y: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from algorithms.stabilize import (
     Stabilised,
     Untouched,
     Variation,
+    told,
 )
 from imaging.blur import CircularBlur
 from imaging.fft import half_weights, otf_of, power_of
@@ -256,18 +257,21 @@ def psf_mismatch(recipe: Deblurring, otf: Tensor, size: tuple[int, int]) -> floa
     return math.sqrt(float(distance / (weights * power_of(known)).sum()))
 
 
-def chain_of(network: Any) -> Stabilised:
+def chain_of(network: Any, *, sigma: float | None = None) -> Stabilised:
     """The reconstructor (op, y) -> x of a network loaded from a file: its pre-processor, then itself.
 
-    It is trained for one psf and looks at no other: `psf_mismatch` says whether op is that blur. A grey one
-    treats colours one by one, behind a pre-processor that sees them all. Raises
+    A pre-processor that depends on the noise level estimates it, unless sigma says it. The network is trained
+    for one psf and looks at no other: `psf_mismatch` says whether op is that blur. A grey one treats colours
+    one by one, behind a pre-processor that sees them all. Raises
     ValueError for a network that was not trained by `Deblurring`.
     """
     recipe = recipe_behind(network)
     if recipe is None:
         message = f"the network is a {getattr(network, 'kind', type(network).__name__)}, trained for no blur."
         raise ValueError(message)
-    return Stabilised(preprocess_of(recipe.preprocess), partial(_each_channel, network, recipe.channels))
+    return Stabilised(
+        told(preprocess_of(recipe.preprocess), sigma), partial(_each_channel, network, recipe.channels)
+    )
 
 
 def _each_channel(network: Any, channels: int, x: Tensor) -> Tensor:

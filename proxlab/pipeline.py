@@ -17,7 +17,8 @@ from proxlab.errors import ConvergenceError, MemoryLimitError, UsageError
 from proxlab.job import Job, digest
 from proxlab.level import find_level
 from proxlab.memory import check_limit, in_words, peak
-from proxlab.methods.base import Method, Task
+from proxlab.methods.base import Method, Supports, Task
+from proxlab.methods.common import rings_text
 from proxlab.model import build_operator, choose_device, device_text, operator_text
 from proxlab.networks import find_prior, place
 from proxlab.plan import extent_of, whole_memory
@@ -134,23 +135,18 @@ def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Jo
         if not bool(torch.isfinite(outcome.x).all()):
             message = f"{job.method} ended in NaN after {outcome.num_iter} iterations: {outcome.stop_reason}."
             raise ConvergenceError(message)
-        rings = _ringing(window(prepared.op, outcome.x), prepared.y)
+        rings = _ringing(window(prepared.op, outcome.x), prepared.y, prepared.method.supports)
         outcome = replace(outcome, warnings=outcome.warnings + rings)
         result = render(outcome.x)
     seconds = perf_counter() - prepared.started
     return result, job.finished(outcome, result, seconds=seconds, peak_memory=_peak(prepared.y.device))
 
 
-def _ringing(x: torch.Tensor, y: torch.Tensor) -> tuple[str, ...]:
+def _ringing(x: torch.Tensor, y: torch.Tensor, supports: Supports) -> tuple[str, ...]:
     """A warning when much of the result lies far outside the data's range: what a wrong psf does."""
     low, high = float(y.min()) - BEYOND, float(y.max()) + BEYOND
     share = float(((x < low) | (x > high)).float().mean())
-    if share <= RINGING:
-        return ()
-    return (
-        f"{share:.0%} of the result lies far outside the range of the picture, as rings of a wrong psf do: "
-        "check its size, its angle and its kind, or give a larger lam.",
-    )
+    return (rings_text(share, supports),) if share > RINGING else ()
 
 
 def _choose(request: Request, data: Data, blur: Blur, *, given: bool) -> tuple[Method, Data]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxlab.job import plain_json, versions
+from proxlab.job import digest, plain_json, versions
 from proxlab.trials.constants import Units, constants_of, units_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ SCHEMA = "proxlab-robustness/1"
 def summarise(study: Study, units: Units, setting: Mapping[str, Any]) -> dict[str, Any]:
     """Every number of the report, in types JSON has; setting holds the command, the times and the psf."""
     from proxlab.pages.verdict import verdict_of
+    from proxlab.trials.origin import code_digest
 
     b, p = study.bench, study.bench.protocol
     record: dict[str, Any] = {
@@ -33,7 +34,9 @@ def summarise(study: Study, units: Units, setting: Mapping[str, Any]) -> dict[st
         "device": b.device,
         "boundary": b.boundary,
         "psf": setting["psf"],
+        "psf_digest": digest(study.scenes[0].psf)[:16],
         "versions": versions(),
+        "code": code_digest()[:16],
         "protocol": p.as_dict(),
         "cuts": list(study.cuts),
         "plan": study.plan(),
@@ -69,9 +72,12 @@ def write_report(record: Mapping[str, Any], units: Units, folder: Path) -> None:
 
 
 def table_of(units: Units) -> str:
-    """Every number of every picture as CSV: part, method, picture, condition, draw, then the figures."""
+    """Every number of every picture as CSV: part, method, picture, condition, draw, then the figures.
+
+    value: what belongs to the parts that have one number, the constants and the details.
+    """
     stream = io.StringIO()
-    names = ("relative", "error", "psnr", "ssim", "patch")
+    names = ("relative", "error", "psnr", "ssim", "patch", "value")
     writer = csv.writer(stream)
     writer.writerow(["part", "method", "picture", "condition", "draw", *names])
     for part, method, picture, condition, draw, values in _rows(units):
@@ -91,12 +97,22 @@ def gallery_of(units: Units) -> list[dict[str, Any]]:
     }
     ranked = sorted(pictures, key=hardness.__getitem__)
     chosen = dict.fromkeys([ranked[len(ranked) // 2], ranked[-1]])
+    stronger = {tuple(u["key"][1:3]): u for u in units.get("transfer", ()) if "arrays" in u}
     return [
-        {"picture": unit["key"][2], "method": unit["key"][1], "arrays": unit["arrays"]}
+        _pictured(unit, stronger.get(tuple(unit["key"][1:3])))
         for name in chosen
         for unit in attacked
         if unit["key"][2] == name
     ]
+
+
+def _pictured(unit: Mapping[str, Any], stronger: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The worst that was found: by the method's own attack, or made for another method and stronger here."""
+    entry = {"picture": unit["key"][2], "method": unit["key"][1], "arrays": unit["arrays"], "made_for": None}
+    if stronger is None:
+        return entry
+    made_for = max(stronger["from"], key=lambda name: stronger["from"][name]["error"])
+    return {**entry, "arrays": {**unit["arrays"], **stronger["arrays"]}, "made_for": made_for}
 
 
 def _rows(units: Units) -> Iterable[tuple[str, str, str, str, Any, Mapping[str, Any]]]:
@@ -118,6 +134,16 @@ def _rows(units: Units) -> Iterable[tuple[str, str, str, str, Any, Mapping[str, 
     for unit in units.get("shift", ()):
         if "relative" in unit:
             yield "departure", unit["key"][1], unit["key"][2], unit["key"][3], "", unit
+    yield from _single_numbers(units)
+
+
+def _single_numbers(units: Units) -> Iterable[tuple[str, str, str, str, Any, Mapping[str, Any]]]:
+    for unit in units.get("lipschitz", ()):
+        yield "local Lipschitz", unit["key"][1], unit["key"][2], f"radius {unit['radius']:.4g}", "", unit
+    for unit in units.get("detail", ()):
+        for kind, values in unit["details"].items():
+            for name, value in values.items():
+                yield "detail", unit["key"][1], unit["key"][2], f"{kind}: {name}", "", {"value": value}
 
 
 def _method(subject: Any, units: Units) -> dict[str, Any]:
@@ -126,6 +152,7 @@ def _method(subject: Any, units: Units) -> dict[str, Any]:
         "name": subject.name,
         "summary": subject.summary,
         "gradient": worst[0]["gradient"] if worst else "not attacked",
+        "attack_seconds": sum(unit["seconds"] for unit in worst),
         "prior": subject.prior,
         "digest": subject.digest,
     }

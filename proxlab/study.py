@@ -50,7 +50,8 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     each is cut to its middle, and needs a margin of about half a psf all round. psf: text, file or array.
     protocol: "quick", "standard" or "paper". minutes: cut the study until it fits; what was cut is in the
     plan. out: folder for report.json, per_image.csv, report.html and the units of work; None writes nothing.
-    resume: go on with what is in out. boundary: "unknown", or "circular" for methods that know nothing else.
+    resume: go on with what is in out, as far as this very code made it. boundary: "unknown", or "circular"
+    for methods that know nothing else.
     prior: as in `deblur`, for the methods that take one. sizes: single fields of the protocol changed.
     cluster: as in `deblur`: units of work are shared out, their numbers are those of one thread here.
 
@@ -65,6 +66,7 @@ def robustness(  # noqa: PLR0913 (the one flat call)
 
     if cluster is not None:
         check_cluster(cluster)
+    _check_out(out)
     speak = say or _silent
     started = time.perf_counter()
     study = prepare_study(
@@ -94,13 +96,16 @@ def run_study(
 ) -> dict[str, list[dict[str, Any]]]:
     """Every unit of work, by part; progress with the time left, estimated from what was expected so far."""
     from proxlab.trials.elsewhere import Ahead
+    from proxlab.trials.origin import code_digest
     from proxlab.trials.store import Store
     from proxlab.trials.units import pictured_level
 
-    store = Store(folder / "units", resume=resume)
+    store = Store(folder / "units", resume=resume, code=code_digest())
     units: dict[str, list[dict[str, Any]]] = {}
     known: dict[str, dict[str, tuple[Any, float]]] = {}  # picture -> method -> its worst perturbation, error
     todo = list(_units(study, known))
+    if stale := store.stale((key, inputs) for key, inputs, _, _ in todo):
+        say(stale)
     expected, spent, last, begun = sum(cost for _, _, cost, _ in todo), 0.0, 0.0, time.perf_counter()
     worked = worked_cost = 0.0
     for key, inputs, cost, work in todo if workers is None else Ahead(workers, store).units(todo):
@@ -108,7 +113,7 @@ def run_study(
         record = store.get(key, inputs, work)
         unit = _with_pictures(store, record)
         units.setdefault(key[0], []).append(unit)
-        if "arrays" in unit:
+        if "arrays" in unit and key[0] == "worst":
             error = unit["levels"][f"{pictured_level(study.bench.protocol):g}"]["error"]
             known.setdefault(key[2], {})[key[1]] = (unit["arrays"]["perturbation"], error)
         spent += cost
@@ -218,6 +223,13 @@ def _settle(study: Study, out: str | Path | None, resume: bool) -> Study:
     return study
 
 
+def _check_out(out: str | Path | None) -> None:
+    """Refuse a report that could not be written, before hours of work."""
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        message = f"out is {str(out)!r}, a file: the report is a folder, give the name of one."
+        raise UsageError(message)
+
+
 def _folder(out: str | Path | None) -> Any:
     """A context that gives the folder to work in: the user's, or one that vanishes."""
     from contextlib import nullcontext
@@ -243,6 +255,9 @@ def _protocol(name: str, minutes: float | None, sizes: Mapping[str, Any] | None)
     except TypeError as cause:
         message = f"sizes has an unknown field ({cause}): see proxlab.trials.protocol.Protocol."
         raise UsageError(message) from cause
+    if minutes is not None and not minutes > 0:
+        message = f"minutes is {minutes:g}: give how long the study may take, above 0."
+        raise UsageError(message)
     return chosen if minutes is None else replace(chosen, minutes=minutes)
 
 

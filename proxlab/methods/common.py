@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxlab.methods.base import Progress, Task
+from proxlab.methods.base import Progress, Supports, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,3 +80,16 @@ def bytes_of(shape: tuple[int, int, int], pictures: float) -> int:
     """Memory of that many float32 pictures of this shape."""
     channels, height, width = shape
     return int(4 * channels * height * width * pictures)
+
+
+def rings_text(share: float, supports: Supports) -> str:
+    """What to say when so much of a result lies far outside the data's range: what a wrong psf does.
+
+    >>> rings_text(0.3, Supports(frozenset(), frozenset(), *[False] * 6))[-26:]
+    'or use another method.'
+    """
+    advice = "give a larger lam" if supports.lam else "use another method"
+    return (
+        f"{share:.0%} of the result lies far outside the range of the picture, as rings of a wrong psf do: "
+        f"check its size, its angle and its kind, or {advice}."
+    )

@@ -143,8 +143,8 @@ def _refusal(name: str, mismatch: float) -> str:
 
 
 def _applied(network: Any, recipe: Deblurring, task: Task) -> Tensor:
-    """The chain on the data, continued unless the blur is periodic; a grey network takes the channels one by
-    one.
+    """The chain on the data, told their noise level, and continued unless the blur is periodic; a grey
+    network takes the channels one by one.
     """
     from torch.nn.functional import pad
 
@@ -168,7 +168,7 @@ def _applied(network: Any, recipe: Deblurring, task: Task) -> Tensor:
         seen = mirror(mirror(seen, -2, top, bottom), -1, left, right)
     else:
         seen = pad(seen, (left, right, top, bottom), mode="replicate")
-    x = chain_of(network)(recipe.operator(*seen.shape[-2:]).to(seen), seen)
+    x = chain_of(network, sigma=task.sigma)(recipe.operator(*seen.shape[-2:]).to(seen), seen)
     x = x[..., top : top + h, left : left + w].reshape(y.shape).to(y)
     return x if isinstance(task.op, CircularBlur) else task.op.embed(x)
 

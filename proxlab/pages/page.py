@@ -143,14 +143,28 @@ def _gallery(record: Mapping[str, Any], gallery: Sequence[Mapping[str, Any]]) ->
     )
     parts = []
     for picture in dict.fromkeys(item["picture"] for item in gallery):
-        cards = "".join(_card(item) for item in gallery if item["picture"] == picture)
-        parts.append(f'<h3>{escape(picture)}</h3><div class="pair">{cards}</div>')
+        items = [item for item in gallery if item["picture"] == picture]
+        cards = "".join(_card(item) for item in items)
+        pairs = "".join(f'<div class="pair">{part}</div>' for part in (_scene(items[0]), cards))
+        parts.append(f"<h3>{escape(picture)}</h3>{pairs}")
     return lead + "".join(parts)
+
+
+def _scene(item: Mapping[str, Any]) -> str:
+    """The picture itself and what the sensor saw of it."""
+    name = escape(item["picture"])
+    shown = (("truth", "the picture that is to be found"), ("data", "its data without noise"))
+    return "".join(
+        f'<figure class="card plain"><img alt="{name}: {text}" src="{_png(item["arrays"][key])}">'
+        f"<figcaption>{_sentence(text)}</figcaption></figure>"
+        for key, text in shown
+    )
 
 
 def _card(item: Mapping[str, Any]) -> str:
     a, name = item["arrays"], escape(item["method"])
     error = a["attacked"] - a["truth"]
+    whose = f", by the perturbation made for {escape(item['made_for'])}" if item["made_for"] else ""
     gains = [_gain(a["perturbation"]), _gain(error)]
     small = [
         ("data", a["data"] + a["perturbation"], "the attacked data"),
@@ -162,7 +176,7 @@ def _card(item: Mapping[str, Any]) -> str:
         for _, p, text in small
     )
     return (
-        f'<figure class="card"><figcaption><b>{name}</b></figcaption><div class="compare">'
+        f'<figure class="card"><figcaption><b>{name}</b>{whose}</figcaption><div class="compare">'
         f'<img alt="{name}: result from the worst data found" src="{_png(a["attacked"])}">'
         f'<img class="over" alt="{name}: result from noise-free data" src="{_png(a["clean"])}"></div>'
         f'<input type="range" min="0" max="100" value="50" aria-label="{name}: clean or attacked result">'

@@ -23,6 +23,7 @@ border-left:4px solid var(--note)}.flags .error{border-color:var(--error)}
 .flags b{text-transform:uppercase;font-size:.75rem;letter-spacing:.06em;margin-right:.5rem}
 .error b{color:var(--error)}.warning b{color:var(--warn)}.note b{color:var(--note)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:1rem}
+.pair+.pair{margin-top:1rem}
 .scroll{overflow-x:auto}figure{margin:0}figcaption{color:var(--soft);font-size:.9rem;margin:.2rem 0 .4rem}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:100%}
 caption{text-align:left;color:var(--soft);padding:.3rem 0}

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 DASH = "&ndash;"
+WORDS = "<!-- words -->"  # begins a cell that holds a sentence: wrapped, on the left
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -147,8 +148,8 @@ def shift_table(record: Mapping[str, Any]) -> str:
 def how(record: Mapping[str, Any]) -> str:
     """Methods, effort, cuts, versions, the command."""
     rows = [
-        [escape(m["name"]), f'<span class="left">{escape(m["summary"])}</span>', escape(m["gradient"]),
-         escape(m["prior"] or "none"), escape((m["digest"] or "")[:16]) or DASH]
+        [escape(m["name"]), f"{WORDS}{escape(m['summary'])}", f"{WORDS}{escape(m['gradient'])}",
+         f"{m['attack_seconds']:.0f}", escape(m["prior"] or "none"), escape((m["digest"] or "")[:16]) or DASH]
         for m in record["methods"]
     ]  # fmt: skip
     p = record["protocol"]
@@ -167,13 +168,15 @@ def how(record: Mapping[str, Any]) -> str:
         f"{record['seconds_of_work'] / 60:.1f}."
     )
     versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+    names = ", ".join(f"{s['name']} ({' x '.join(map(str, s['size']))})" for s in record["pictures"])
+    seen = f"Pictures: {names}. Psf {record['psf']}, digest {record['psf_digest']}."
     command = f"<h3>Command</h3><pre>{escape(record['command'])}</pre>" if record["command"] else ""
     return (
         table("Methods, and where the gradients of their attacks come from",
-              ["method", "what it does", "gradients", "prior", "weights"], rows)
-        + f"<p>{escape(effort)}</p><h3>Plan</h3><pre>{escape(plan)}</pre>{command}"
-        f'<p class="soft">{escape(taken)} {escape(versions)}, device {escape(record["device"])}. All '
-        "numbers: report.json and per_image.csv beside this page.</p>"
+              ["method", "what it does", "gradients", "attacks, s", "prior", "weights or file"], rows)
+        + f"<p>{escape(effort)}</p><p>{escape(seen)}</p><h3>Plan</h3><pre>{escape(plan)}</pre>{command}"
+        f'<p class="soft">{escape(taken)} {escape(versions)}, code {record["code"]}, device '
+        f"{escape(record['device'])}. All numbers: report.json and per_image.csv beside this page.</p>"
     )  # fmt: skip
 
 
@@ -196,7 +199,9 @@ def _flag(same: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return f"<td>{text}</td>"
+    return (
+        f'<td class="wrap">{text.removeprefix(WORDS)}</td>' if text.startswith(WORDS) else f"<td>{text}</td>"
+    )
 
 
 def _stat(entry: Mapping[str, Any] | None) -> str:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxlab.methods.base import FAILED, Outcome
+from proxlab.methods.base import FAILED, Outcome, Supports
+from proxlab.methods.common import rings_text
 
 if TYPE_CHECKING:
     from proxlab.job import Job
@@ -53,17 +54,11 @@ class Totals:
         order: list[str] = ["diverged", "max_iter", *self.ends]
         return next(name for name in order if name in self.ends)
 
-    def said(self) -> tuple[str, ...]:
+    def said(self, supports: Supports) -> tuple[str, ...]:
         """The warnings of the tiles, each once, and one for rings."""
         texts = tuple(f"{text} (in {n} of {self.count} tiles)" for text, n in self.warnings.items())
         share = self.sums.beyond / max(self.sums.values, 1)
-        if share <= RINGING:
-            return texts
-        return (
-            *texts,
-            f"{share:.0%} of the result lies far outside the range of the picture, as rings of a wrong psf "
-            "do: check its size, its angle and its kind, or give a larger lam.",
-        )
+        return (*texts, rings_text(share, supports)) if share > RINGING else texts
 
 
 def planned_job(plan: Plan) -> Job:
@@ -92,6 +87,7 @@ def record_of(plan: Plan, totals: Totals, result: str) -> Job:
     import torch
 
     from proxlab.memory import peak
+    from proxlab.methods import load_method
 
     setting, sums, job = plan.sample.setting, totals.sums, planned_job(plan)
     outcome = Outcome(
@@ -114,7 +110,7 @@ def record_of(plan: Plan, totals: Totals, result: str) -> Job:
             "change_at_overlap": plan.tail.worst,
         },
     )
-    warnings = job.warnings + totals.said()
+    warnings = job.warnings + totals.said(load_method(setting.method).supports)
     if outcome.status in FAILED:
         warnings += (f"{outcome.status.replace('_', ' ')}: {outcome.stop_reason}.",)
     return replace(

@@ -50,10 +50,12 @@ class Study:
                 else "by rule, no picture left to tune on"
             ),
             f"noise     budgets {percent(p.levels)} of the data, {p.draws} draws each",
-            f"worst     budgets {percent(p.attack_levels)}, {p.attacked} pictures, {p.iterations} iterations "
-            f"x {p.restarts}"
+            f"worst     budgets {percent(p.attack_levels)}, {_pictures(p.attacked)}, "
+            f"{p.iterations} iterations x {p.restarts}"
             + (f", l-infinity {', '.join(f'{b:g}/255' for b in p.boxes)}" if p.boxes else ""),
-            f"also      departures from the model on {p.shifted}, inserted details on {p.detailed} pictures",
+            f"also      departures from the model on {_pictures(p.shifted)}, inserted details on "
+            f"{_pictures(p.detailed)}"
+            + (f", local Lipschitz constants on {_pictures(min(2, p.attacked))}" if p.lipschitz else ""),
         ]
         for subject in self.subjects:
             parts = seconds(p, self.speeds[subject.name], others=len(self.subjects) - 1)
@@ -165,6 +167,10 @@ def grey_kernel(psf: Any, seed: int) -> Any:
     top, left = rows - blur.origin[0], columns - blur.origin[1]
     canvas[top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
     return canvas / canvas.sum()
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"
 
 
 def psf_text(psf: Any) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BASELINES = ("identity", "wiener", "tikhonov", "tv")  # in every study: without them a number means nothing
 TUNED = {"tikhonov": (2.0, (10.0, 30.0, 100.0, 300.0, 1000.0)), "tv": (1.5, (0.2, 0.4, 0.8, 1.6))}
+TOLD = ("tv", "denoise")  # pre-processors that a noise level is told to
 QUADRATIC = 100.0  # lam / sigma^2 of the quadratic surrogate: the middle of what fits photographs
 PREFERENCE = 0.98  # a true gradient is kept unless the surrogate finds clearly more
 
@@ -43,7 +44,8 @@ class Subject:
 
     way: "autograd", "tikhonov" or "variation", where gradients come from; tuned: exponent of sigma and the
     factors to try for lam, for baselines whose weight is tuned on other pictures; told: whether it takes the
-    level; bound: a proven upper bound of its Lipschitz constant, where there is one.
+    level; bound: a proven upper bound of its Lipschitz constant, where there is one; weigh: (op, y, sigma) ->
+    the weight that a quadratic method chooses where it is given none.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Subject:
     boundaries: frozenset[str] = frozenset({"unknown", "circular"})
     told: bool = True
     bound: float | None = None
+    weigh: Callable[[Any, Tensor, float | None], float] | None = None
 
     def at(self, sigma: float | None, lam: float | None = None) -> Bound:
         """The reconstructor at a level."""
@@ -64,13 +67,12 @@ class Subject:
         def reconstruct(op: Any, y: Tensor) -> Tensor:
             return self.call(op, y, sigma, lam)
 
-        weight = lam if lam is not None and self.name != "tv" else QUADRATIC * (sigma or 0.01) ** 2
         variation = lam if lam is not None else 0.8 * (sigma or 0.01) ** 1.5
         ways: dict[str, tuple[str, Callable[[Any], Linearised]]] = {
             "autograd": ("automatic differentiation", lambda op: by_autograd(reconstruct, op)),
             "tikhonov": (
-                "the quadratic method of that weight" if self.name in BASELINES else "a quadratic surrogate",
-                lambda op: by_tikhonov(reconstruct, op, lam=weight),
+                "the quadratic method of its weight" if self.weigh else "a quadratic surrogate",
+                lambda op: by_tikhonov(reconstruct, op, lam=self._weight(op, sigma, lam)),
             ),
             "variation": (
                 "implicit differentiation at the fixed point of the rounded problem",
@@ -79,6 +81,13 @@ class Subject:
         }
         text, linearise = ways[self.way]
         return Bound(reconstruct, linearise, text, {"sigma": sigma, "lam": lam})
+
+    def _weight(self, op: Any, sigma: float | None, lam: float | None) -> Any:
+        """The weight of the quadratic pullback: the one given, or chosen anew for all data, or a guess."""
+        weigh = self.weigh
+        if weigh is None:
+            return QUADRATIC * (sigma or 0.01) ** 2
+        return lam if lam is not None else lambda y: weigh(op, y, sigma)
 
 
 def find_subjects(methods: Any, *, device: str, seed: int, prior: Any = None) -> list[Subject]:
@@ -92,6 +101,9 @@ def find_subjects(methods: Any, *, device: str, seed: int, prior: Any = None) ->
     named = (
         dict(methods) if isinstance(methods, Mapping) else {str(m).strip(): str(m).strip() for m in methods}
     )
+    if not all(named):
+        message = f"methods are {', '.join(map(repr, named)) or 'none'}: an empty name is none, leave it out."
+        raise UsageError(message)
     for name in BASELINES:
         if name not in named.values():
             named.setdefault(name, name)
@@ -111,7 +123,7 @@ def _subject(name: str, target: Any, setting: tuple[str, int, Any]) -> Subject:
         found = loader(target)
         if hasattr(found, "recipe"):  # of one psf: the method continues what it sees beyond the borders
             one = _of_method(name, load_method("stnn"), (setting[0], setting[1], target))
-            return replace(one, bound=_bound(found), told=False)
+            return replace(one, bound=_bound(found), told=found.recipe.preprocess.startswith(TOLD))
         found.network.to(setting[0])
         return _of_function(name, found, f"the network {target}")
     check_name(target)  # raises, with the nearest name
@@ -161,7 +173,7 @@ def _of_function(name: str, function: Callable[..., Any], summary: str | None) -
         f"{text}{'' if knows else ' (is not told the noise level)'}",
         call,
         "autograd",
-        digest=_weights(function) or _source(function),
+        digest=_digest(function),
         told=knows,
         bound=_bound(function),
     )
@@ -182,6 +194,13 @@ def _bound(function: Any) -> float | None:
     return float(constant) if isinstance(constant, float) and still else None
 
 
+def _digest(function: Any) -> str | None:
+    """What tells a user's method from the one that an earlier run measured: its weights, else its file."""
+    from proxlab.trials.origin import source_digest
+
+    return _weights(function) or source_digest(function)
+
+
 def _weights(function: Any) -> str | None:
     """What tells a trained model from the same model trained further."""
     import hashlib
@@ -199,16 +218,6 @@ def _weights(function: Any) -> str | None:
     return sha.hexdigest()
 
 
-def _source(function: Callable[..., Any]) -> str | None:
-    """What tells an edited function from the one an earlier run measured, as far as its own text goes."""
-    import hashlib
-
-    try:
-        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
-    except (OSError, TypeError):
-        return None
-
-
 def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
     try:
         return inspect.signature(function).parameters
@@ -219,6 +228,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
 def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subject:
     import torch
 
+    from proxlab.methods.tikhonov import choose_weight, fitted_weight
     from proxlab.networks import find_prior, place
 
     device, seed, given = setting
@@ -226,12 +236,12 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
     prior = find_prior(given if wants else None, method, 1)
     place(prior, torch.device(device), torch.float32)
 
-    def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
-        """x, from the method with a task made of what is told and what is estimated."""
+    def task(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Task:
+        """What the method receives, of what is told and what is estimated."""
         rule = "given"
         if sigma is None:
             sigma, rule = _level(op, y), "estimated from the data"
-        task = Task(
+        return Task(
             op=op,
             y=y,
             sigma=max(sigma, 1e-6),
@@ -243,8 +253,14 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
             seed=seed,
             report=_silent,
         )
-        outcome: Outcome = method.run(task)
+
+    def call(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Tensor:
+        outcome: Outcome = method.run(task(op, y, sigma, lam))
         return outcome.x
+
+    def weigh(op: Any, y: Tensor, sigma: float | None) -> float:
+        choose = fitted_weight if method.name == "wiener" else choose_weight
+        return choose(task(op, y.detach(), sigma, None))[0]
 
     ways = {"wiener": "tikhonov", "tikhonov": "tikhonov", "tv": "variation"}
     return Subject(
@@ -256,6 +272,7 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
         digest=None if prior is None else prior.digest,
         tuned=TUNED.get(method.name),
         boundaries=method.supports.boundaries & {"unknown", "circular"},
+        weigh=weigh if method.name in ("wiener", "tikhonov") else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROUNDING = 1 / 255 / 12**0.5  # noise-free data are told as rounded to 8 bits: nothing divides by zero
+EITHER_WAY = ("random", "surrogate")  # flags about the method, not about one attack on it
 PATCH = 16  # pixels a side of the local error
 AMPLITUDE = 0.25  # of inserted details
 NARROW = 0.1  # radius of the local Lipschitz constant, of the middle budget
@@ -105,12 +106,14 @@ def noise_unit(bench: Bench, subject: Subject, scene: Scene, level: float) -> di
 
 def worst_unit(bench: Bench, subject: Subject, scene: Scene) -> dict[str, Any]:
     """Worst-case perturbations for every budget, from the largest down, each a start for the next; flags."""
+    from time import perf_counter
+
     import torch
 
     from algorithms.attack import Effort, Threat
     from algorithms.linearise import result
 
-    op, y, truth = bench.problem(scene)
+    begun, (op, y, truth) = perf_counter(), bench.problem(scene)
     p, seed = bench.protocol, seed_of(bench.seed, "worst", scene.name)
     effort = Effort(p.iterations, p.restarts, seed)
     levels, flags, pictures, start = {}, [], {}, None
@@ -127,22 +130,42 @@ def worst_unit(bench: Bench, subject: Subject, scene: Scene) -> dict[str, Any]:
         if level == pictured_level(p):
             kept = {"truth": truth, "data": y, "clean": clean, "attacked": x, "perturbation": start}
             pictures = {name: part[0, 0].cpu().numpy() for name, part in kept.items()}
-    boxes = {}
     bound = bench.bound(subject, scene, p.middle)
-    for box in p.boxes:
-        found, _ = attack(bound, (op, y, truth), Threat("linf", y.new_full((1,), box / 255)), effort, None)
-        boxes[f"{box:g}"] = {
-            "error": float(found.error),
-            "relative": float(found.error) / float(truth.norm()),
-        }
-    flags += _growth(levels, y)
+    boxes, more = _boxes(bound, (op, y, truth), p.boxes, effort)
     return {
         "levels": levels,
         "boxes": boxes,
-        "flags": flags,
+        "flags": flags + more + _growth(levels, y),
         "gradient": bound.gradient,
+        "seconds": perf_counter() - begun,
         "pictures": pictures,
     }
+
+
+def _boxes(
+    bound: Bound, problem: tuple[Any, Tensor, Tensor], boxes: Sequence[float], effort: Any
+) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
+    """Worst errors for budgets of 255 in l-infinity, the largest first, each a start for the next; flags."""
+    from algorithms.attack import Threat
+
+    _, y, truth = problem
+    errors, flags, start = {}, [], None
+    for box in sorted(boxes, reverse=True):
+        threat = Threat("linf", y.new_full((1,), box / 255))
+        found, raised = attack(bound, problem, threat, effort, start)
+        start, errors[box] = found.perturbation, float(found.error)
+        flags += [
+            {
+                **flag,
+                "name": f"linf_{flag['name']}",
+                "text": f"l-infinity: {flag['text']}",
+                "budget": box / 255,
+            }
+            for flag in raised
+            if flag["name"] not in EITHER_WAY
+        ]
+    size = float(truth.norm())
+    return {f"{b:g}": {"error": errors[b], "relative": errors[b] / size} for b in boxes}, flags
 
 
 def attack(
@@ -182,7 +205,10 @@ def attack(
 def transfer_unit(
     bench: Bench, subject: Subject, scene: Scene, known: Mapping[str, tuple[Any, float]]
 ) -> dict[str, Any]:
-    """The subject under the worst perturbations of the others, name -> (perturbation, error); flags."""
+    """The subject under the worst perturbations of the others, name -> (perturbation, error); flags.
+
+    pictures: of the one that did more than the subject's own, if any did.
+    """
     from dataclasses import asdict
 
     import torch
@@ -192,18 +218,22 @@ def transfer_unit(
 
     op, y, truth = bench.problem(scene)
     level = pictured_level(bench.protocol)
-    bound, found = bench.bound(subject, scene, level), {}
+    bound, found, pictures = bench.bound(subject, scene, level), {}, {}
+    own = top = known.get(subject.name, (None, 0.0))[1]
     with torch.no_grad():
         for name, (perturbation, _) in known.items():
             if name != subject.name:
-                e = tensor(perturbation, bench.device)
-                found[name] = figures(result(bound.reconstruct, op, y + e), truth)
-    own = known.get(subject.name, (None, 0.0))[1]
+                x = result(bound.reconstruct, op, y + tensor(perturbation, bench.device))
+                found[name] = figures(x, truth)
+                if found[name]["error"] > top:
+                    top = found[name]["error"]
+                    pictures = {"attacked": x[0, 0].cpu().numpy(), "perturbation": perturbation}
     flag = check_transfer(own, {name: values["error"] for name, values in found.items()})
     return {
         "level": f"{level:g}",
         "from": found,
         "flags": [{**asdict(flag), "budget": level}] if flag else [],
+        "pictures": pictures,
     }
 
 

@@ -15,7 +15,7 @@ from proxlab.__main__ import main
 from proxlab.errors import UsageError
 from proxlab.pages.charts import Frame, Line, lines_chart, ticks, tradeoff_chart
 from proxlab.pages.verdict import unreliable, verdict_of
-from proxlab.trials import subjects, units
+from proxlab.trials import origin, subjects, units
 
 TINY = {
     "pictures": 2,
@@ -100,6 +100,12 @@ def test_a_study_says_what_can_be_worked_out_by_hand(done):
     random = [float(r["relative"]) for r in rows if (r["part"], r["method"]) == ("random", "identity")]
     mean = np.mean([e["random"]["mean"] for e in record["curves"]["identity"]])
     assert len(random) == 2 * 2 * 2 and np.mean(random) == pytest.approx(mean)
+    one = [r for r in rows if r["part"] == "local Lipschitz" and r["method"] == "identity"]
+    assert [float(r["value"]) for r in one] == pytest.approx([1], abs=1e-4)
+    assert {r["condition"] for r in rows if r["part"] == "detail"} >= {"text: contrast", "dots: bound"}
+    assert record["code"] == origin.code_digest()[:16] and all(
+        m["attack_seconds"] > 0 for m in record["methods"]
+    )
     assert json.loads((folder / "report.json").read_text())["verdict"] == record["verdict"]
     check_page((folder / "report.html").read_text(), record)
 
@@ -140,6 +146,22 @@ def test_what_was_done_is_not_done_again(pictures, done, tmp_path, monkeypatch):
     monkeypatch.setattr(units, "worst_unit", lambda *args: calls.append(args) or honest(*args))
     again = study(pictures, tmp_path / "r", resume=True)
     assert len(calls) == 2 and again["curves"] == whole["curves"]  # the one that was missing, twice
+
+
+def test_a_study_is_not_stitched_from_two_versions(pictures, done, tmp_path, monkeypatch):
+    whole, _ = done
+    shutil.copytree(done[1], tmp_path / "r")
+    said, kept = [], len(list((tmp_path / "r" / "units").glob("*.json")))
+    study(pictures, tmp_path / "r", resume=True, say=said.append)
+    assert not any("anew" in text for text in said)
+    monkeypatch.setattr(origin, "code_digest", lambda: "another")
+    monkeypatch.setattr(units, "shift_unit", lambda *args: {"missing": "made anew"})
+    again = study(pictures, tmp_path / "r", resume=True, say=said.append)
+    assert [text for text in said if "anew" in text] == [
+        f"of {kept} kept units {kept} from another version of proxlab, its weights or its libraries "
+        "are made anew."
+    ]
+    assert again["curves"] == whole["curves"] and again["shifts"] != whole["shifts"]
 
 
 def test_what_was_made_for_another_method_is_tried_on_each(done):
@@ -204,7 +226,16 @@ def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch
     assert json.loads(capsys.readouterr().out)["curves"]["half:f"]
 
 
-def test_mistakes_are_answered(pictures):
+def test_mistakes_are_answered(pictures, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="a file: the report is a folder"):
+        robustness("identity", pictures, PSF, out=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    for minutes in (0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match="give how long the study may take, above 0"):
+            robustness("identity", pictures, PSF, minutes=minutes)
+    with pytest.raises(UsageError, match="'identity', '': an empty name is none"):
+        robustness("identity,", pictures, PSF)
     with pytest.raises(UsageError, match="wanted one of quick, standard, paper"):
         robustness("identity", pictures, PSF, protocol="fast")
     with pytest.raises(UsageError, match="unknown field"):
@@ -219,6 +250,27 @@ def test_an_error_flag_makes_the_verdict_and_the_exit_code_say_so(done):
     record["flags"] = [flag]
     assert unreliable(record) == ["shrink"]
     assert "worst case of shrink is unreliable" in verdict_of(record)
+
+
+def test_a_failed_attack_shows_nobody_to_be_steady_but_what_it_found_counts(done):
+    entry = lambda worst, ratio: [  # noqa: E731
+        {
+            "level": 0.03,
+            "random": {"mean": 0.1, "n": 2},
+            "worst": {"mean": worst, "n": 1},
+            "ratio": {"mean": ratio},
+        }
+    ]
+    curves = {"tv": entry(0.4, 4.0), "pnp": entry(0.2, 2.0), "net": entry(1.2, 12.0)}
+    record = {"protocol": {"levels": [0.03]}, "curves": curves, "flags": []}
+    for bad, least in (("net", "pnp"), ("pnp", "tv")):
+        flags = [{"method": bad, "level": "error"}]
+        text = verdict_of({**record, "flags": flags})
+        assert f"{least} errs least" in text and "net most (120.0 %)" in text and "12.00 (net)" in text
+        assert f"{least} has the smallest worst error" in text
+    every = [{"method": name, "level": "error"} for name in curves]
+    text = verdict_of({**record, "flags": every})
+    assert "net errs most (120.0 %)" in text and "trust it first" not in text
 
 
 class Document(HTMLParser):
@@ -265,6 +317,31 @@ def test_an_unclosed_page_would_be_seen():
     page = Document()
     page.feed("<p><b>x</p><img src='http://x'>")
     assert page.problems and page.links == ["http://x"]
+
+
+def test_the_gallery_shows_the_worst_that_was_found_whoever_found_it():
+    from proxlab.pages.page import _gallery
+    from proxlab.report import gallery_of
+
+    flat = lambda value: np.full((4, 4), value)  # noqa: E731
+    names = ("truth", "data", "clean", "attacked", "perturbation")
+    own = {name: flat(n / 10) for n, name in enumerate(names)}
+    worst = [
+        {"key": ["worst", m, "a.png"], "levels": {"0.03": {"relative": 1.0}}, "arrays": own} for m in "pq"
+    ]
+    other = {"attacked": flat(0.9), "perturbation": flat(0.8)}
+    transfer = {
+        "key": ["transfer", "q", "a.png"],
+        "from": {"p": {"error": 2.0}, "r": {"error": 1.0}},
+        "arrays": other,
+    }
+    first, second = gallery_of({"worst": worst, "transfer": [transfer]})
+    assert first["made_for"] is None and first["arrays"]["attacked"][0, 0] == 0.3
+    assert second["made_for"] == "p" and second["arrays"]["attacked"][0, 0] == 0.9
+    assert second["arrays"]["clean"][0, 0] == 0.2
+    html = _gallery({}, [first, second]).lower()
+    assert html.count("by the perturbation made for p") == 1
+    assert html.count("to be found") == html.count("its data without noise") == 2  # one alt, one caption
 
 
 def test_a_chart_puts_its_points_where_they_belong():

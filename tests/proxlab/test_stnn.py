@@ -60,10 +60,23 @@ def test_noise_is_read_off_data_that_are_continued_by_noise(tmp_path, monkeypatc
         "sigma": 0.05,
         "return_info": True,
     }
+    monkeypatch.setattr("priors.deblurring.told", lambda preprocess, sigma: preprocess)  # it has to read it
     limit = 0.85 * np.abs(noisy - smooth).mean()
     assert np.abs(proxlab.deblur(noisy, PSF, **options)[0] - smooth).mean() < limit
     monkeypatch.setattr("proxlab.methods.stnn.ESTIMATING", ())
     assert np.abs(proxlab.deblur(noisy, PSF, **options)[0] - smooth).mean() > limit
+
+
+def test_a_given_level_is_obeyed_where_the_pre_processor_would_estimate_one(picture, tmp_path, monkeypatch):
+    path = stored(tmp_path / "own.safetensors", recipe(preprocess="tv", noise=(0.0, 0.05)))
+    options = {"method": "stnn", "prior": path, "boundary": "circular", "return_info": True}
+    x = [proxlab.deblur(picture, PSF, sigma=level, **options)[0] for level in (0.01, 0.05)]
+    chain = proxlab.load_reconstructor(path)  # is told nothing
+    op, y = recipe().operator(20, 17), torch.from_numpy(picture)[None, None]
+    assert not np.allclose(x[1], chain(op, y)[0, 0], atol=1e-3)
+    for level, found in zip((0.01, 0.05), x, strict=True):
+        monkeypatch.setattr("algorithms.stabilize.estimate_sigma", lambda y, mask, s=level: torch.tensor([s]))
+        assert np.allclose(found, chain(op, y)[0, 0], atol=1e-5)
 
 
 def test_periodic_pictures_get_exactly_the_chain(picture, tmp_path):

@@ -139,14 +139,76 @@ def test_a_unit_is_made_once_and_remade_when_its_inputs_change(tmp_path):
         return {"value": 1.5, "pictures": {"a": np.eye(2)}}
 
     key = ("noise", "tv", "a picture/with a slash.png", "0.03")
-    store = Store(tmp_path, resume=True)
+    store = Store(tmp_path, resume=True, code="a")
     assert store.get(key, 1, work)["value"] == 1.5 and not store.done(key, 2)
     record = store.get(key, 1, work)
     assert len(calls) == 1 and np.array_equal(store.pictures(record)["a"], np.eye(2))
     store.get(key, 2, work)
     assert len(calls) == 2
-    Store(tmp_path, resume=False).get(key, 2, work)
+    Store(tmp_path, resume=False, code="a").get(key, 2, work)
     assert len(calls) == 3
+    assert Store(tmp_path, resume=True, code="a").done(key, 2)
+    assert not Store(tmp_path, resume=True, code="b").done(key, 2)
+    Store(tmp_path, resume=True, code="b").get(key, 2, work)
+    assert len(calls) == 4
+
+
+def test_what_is_made_anew_is_said_in_a_sentence(tmp_path):
+    made = Store(tmp_path, resume=True, code="a")
+    units = [(("noise", name), 1) for name in "pqr"]
+    assert made.stale(units) == ""  # nothing is kept
+    for key, inputs in units:
+        made.get(key, inputs, dict)
+    assert made.stale(units) == "" and Store(tmp_path, resume=False, code="b").stale(units) == ""
+    other = [*units[:2], (units[2][0], 2)]
+    assert made.stale(other) == (
+        "of 3 kept units 1 from another choice of pictures, methods or sizes are made anew."
+    )
+    Store(tmp_path, resume=True, code="b").get(*units[0], dict)
+    assert made.stale(other) == (
+        "of 3 kept units 1 from another version of proxlab, its weights or its libraries and "
+        "1 from another choice of pictures, methods or sizes are made anew."
+    )
+
+
+def test_the_digest_of_the_code_sees_a_change_that_counts_and_no_other(monkeypatch):
+    from pathlib import Path
+
+    from proxlab.trials import origin
+
+    honest, digest = Path.read_bytes, origin.code_digest.__wrapped__
+    before = digest()
+
+    def edited(name):
+        return lambda path: honest(path) + (b"#" if path.as_posix().endswith(name) else b"")
+
+    assert before == digest() == origin.code_digest()
+    for name in ("algorithms/attack.py", "proxlab/trials/units.py", "weights/ssnet-tv-range.safetensors"):
+        monkeypatch.setattr(Path, "read_bytes", edited(name))
+        assert digest() != before, name
+    monkeypatch.setattr(Path, "read_bytes", edited("proxlab/pages/style.py"))
+    assert digest() == before
+    monkeypatch.setattr(origin, "versions", lambda: {"torch": "0"})
+    assert digest() != before
+
+
+def test_a_user_s_method_is_told_from_the_same_with_another_helper(tmp_path, monkeypatch):
+    from proxlab.trials.origin import source_digest
+
+    class Mine:
+        def __call__(self, op, y):
+            return y
+
+    digests = []
+    for n in (1, 2):
+        text = f"def help(y):\n    return {n} * y\n\n\ndef f(op, y):\n    return help(y)\n"
+        (tmp_path / f"helped{n}.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        found = find_subjects({"mine": f"helped{n}:f"}, device="cpu", seed=0)[0]
+        digests.append(found.digest)
+    assert len(set(digests)) == 2
+    assert source_digest(Mine()) == source_digest(test_numbers_survive_json)  # both written in this file
+    assert source_digest(len) is None
 
 
 def test_methods_come_by_name_by_function_and_by_module(tmp_path, monkeypatch):
@@ -185,8 +247,50 @@ def test_where_autograd_is_blind_the_surrogate_takes_over(scene):
 
 
 def test_numbers_survive_json(tmp_path):
-    record = Store(tmp_path, resume=False).get(("a",), 0, lambda: {"x": float("nan"), "y": (1, 2)})
+    record = Store(tmp_path, resume=False, code="").get(("a",), 0, lambda: {"x": float("nan"), "y": (1, 2)})
     assert record["x"] is None and json.loads(json.dumps(record))["y"] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["wiener", "tikhonov"])
+def test_a_baseline_that_chooses_its_weight_is_attacked_at_that_weight(name, scene):
+    """At a fixed guess the attack on Wiener's filter found half of what is there."""
+    from algorithms.linearise import by_tikhonov
+    from proxlab.methods import load_method
+    from proxlab.methods.base import Noise, Task
+
+    subject = next(s for s in find_subjects("tv", device="cpu", seed=0) if s.name == name)
+    op, y = scene.operator("circular"), tensor(scene.data(), "cpu")
+    task = Task(op, y, 0.02, "given", Noise("gaussian"), None, None, None, 0, lambda step: None)
+    lam = load_method(name).run(task).lam
+    bound, u = subject.at(0.02), torch.rand(1, 1, 40, 36)
+    x, pull = bound.linearise(op)(y)
+    expected, at_that_weight = by_tikhonov(bound.reconstruct, op, lam=lam)(y)
+    assert torch.equal(x, expected) and torch.allclose(pull(u), at_that_weight(u), rtol=1e-4)
+    assert "surrogate" not in bound.gradient
+    given = subject.at(0.02, 3 * lam).linearise(op)(y)[1](u)
+    assert not torch.allclose(given, pull(u), rtol=0.05)
+
+
+def test_boxes_are_attacked_from_the_largest_down_and_their_flags_are_told_apart(monkeypatch):
+    from types import SimpleNamespace
+
+    from proxlab.trials import units
+
+    tried = []
+
+    def fake(bound, problem, threat, effort, start):
+        tried.append((round(255 * float(threat.budget)), start))
+        flag = lambda name: {"name": name, "level": "warning", "text": "still rose."}  # noqa: E731
+        found = SimpleNamespace(perturbation=f"of {tried[-1][0]}", error=float(threat.budget))
+        return found, [flag("rising"), flag("surrogate")]
+
+    monkeypatch.setattr(units, "attack", fake)
+    y = torch.ones(1, 1, 2, 2)
+    errors, flags = units._boxes(None, (None, y, y), (1.0, 8.0, 2.0), None)
+    assert tried == [(8, None), (2, "of 8"), (1, "of 2")] and list(errors) == ["1", "8", "2"]
+    assert errors["8"]["relative"] == pytest.approx(8 / 255 / 2)
+    assert {f["name"] for f in flags} == {"linf_rising"} and len(flags) == 3
+    assert flags[0]["text"] == "l-infinity: still rose."
 
 
 class Theirs(torch.nn.Module):

@@ -1,0 +1,51 @@
+"""What made the numbers of a study: the code, its libraries and the shipped weights, as one digest."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from proxlab.job import versions
+
+PACKAGES = ("imaging", "algorithms", "priors", "proxlab")
+SHOWN = ("cli", "pages", "report.py")  # parts of proxlab that only read options and show results
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of every source file that may have a part in a number, of the shipped weights and of versions.
+
+    Broad on purpose: a change that alters no number costs a repetition, one that was overlooked would
+    stitch a study from two versions. How a report looks and what the command says are left out.
+
+    >>> len(code_digest())
+    64
+    """
+    root = Path(__file__).resolve().parents[2]
+    sha = hashlib.sha256(repr(sorted(versions().items())).encode())
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            inside = path.relative_to(root / package)
+            shown = package == "proxlab" and inside.parts[0] in SHOWN
+            if path.suffix in (".py", ".safetensors") and not shown:
+                sha.update(f"{package}/{inside.as_posix()}".encode())
+                sha.update(hashlib.sha256(path.read_bytes()).digest())
+    return sha.hexdigest()
+
+
+def source_digest(function: Callable[..., Any]) -> str | None:
+    """SHA-256 of the file that a user's callable (or its class) was written in; None where there is none.
+
+    The whole file, so that helpers beside it count; what it imports from elsewhere is not seen.
+    """
+    written = function if inspect.isroutine(function) else type(function)
+    try:
+        path = Path(inspect.getsourcefile(written) or "")
+        text = path.read_bytes() if path.is_file() else inspect.getsource(written).encode()
+    except (OSError, TypeError):
+        return None
+    return hashlib.sha256(text).hexdigest()
