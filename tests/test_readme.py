@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from priors.checkpoint import load_network
 from proxlab.cli.parser import parse
 from proxlab.methods import METHODS
 
@@ -15,13 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [line.split("#")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
+EXAMPLES = [block for kind, block in BLOCKS if kind == "python"]
 COMMANDS = [line.split("proxlab ", 1)[1] for line in LINES if "proxlab " in line and "[test]" not in line]
 
 
 def test_python_example(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "data", tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    (example,) = [block for kind, block in BLOCKS if kind == "python"]
+    example = EXAMPLES[0]
     names: dict = {}
     exec(compile(example, "README.md", "exec"), names)
     blurred, sharp = (names[k].astype(float) for k in ("picture", "sharp"))
@@ -30,6 +32,16 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     assert names["sharp"].dtype == names["picture"].dtype
     assert (tmp_path / "sharp.png").exists()
     assert capsys.readouterr().out.startswith("pnp stopped\nnoise 0.01")
+
+
+def test_training_example(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "data", tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    _, example = EXAMPLES
+    names: dict = {}
+    exec(compile(example.replace("steps=1000", "steps=2"), "README.md", "exec"), names)
+    assert names["session"].learner.done == 2
+    assert load_network("own.safetensors").kind == "lpn"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

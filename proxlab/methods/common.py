@@ -85,7 +85,7 @@ def bytes_of(shape: tuple[int, int, int], pictures: float) -> int:
 def rings_text(share: float, supports: Supports) -> str:
     """What to say when so much of a result lies far outside the data's range: what a wrong psf does.
 
-    >>> rings_text(0.3, Supports(frozenset(), frozenset(), *[False] * 6))[-26:]
+    >>> rings_text(0.3, Supports(frozenset(), frozenset(), *[False] * 6))[-22:]
     'or use another method.'
     """
     advice = "give a larger lam" if supports.lam else "use another method"
