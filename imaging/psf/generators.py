@@ -89,10 +89,13 @@ def _quarter_area(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
     """Area of the part of [0, x] x [0, y] that lies inside the circle about 0."""
     x, y = np.minimum(x, radius), np.minimum(y, radius)
 
-    def under_arc(u: np.ndarray) -> np.ndarray:
-        return (u * np.sqrt(radius**2 - u**2) + radius**2 * np.arcsin(u / radius)) / 2
+    def height(u: np.ndarray) -> np.ndarray:  # rounded, u may lie beyond the radius by a bit
+        return np.sqrt(np.maximum(radius**2 - u**2, 0))
 
-    flat = np.minimum(np.sqrt(radius**2 - y**2), x)  # up to here the box lies inside the circle
+    def under_arc(u: np.ndarray) -> np.ndarray:
+        return (u * height(u) + radius**2 * np.arcsin(np.minimum(u / radius, 1))) / 2
+
+    flat = np.minimum(height(y), x)  # up to here the box lies inside the circle
     return flat * y + under_arc(x) - under_arc(flat)
 
 
