@@ -132,7 +132,7 @@ def by_variation(reconstruct: Reconstructor, op: Any, *, lam: float) -> Linearis
                 v = conjugate_gradient(
                     bent, b, precondition=_smoother(op, b, stiffness), rtol=0.03, max_iter=200
                 )
-            except SolveError:  # a direction is wanted, not an exception: the quadratic one will do
+            except SolveError:  # the quadratic direction will do
                 v = _solve_quadratic(op, b, stiffness)
             return op.A(v)
 
@@ -161,6 +161,14 @@ def _value(reconstruct: Reconstructor, op: Any, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _solve_quadratic(op: Any, b: Tensor, lam: float) -> Tensor:
+    """(A^T A + lam L^T L)^-1 b to ROUGH; where that takes too long, its circulant guess."""
+    try:
+        return _solve_at(op, b, lam)
+    except SolveError:  # a direction is wanted, not an exception
+        return _smoother(op, b, lam)(b)
+
+
+def _solve_at(op: Any, b: Tensor, lam: float) -> Tensor:
     structure, size = factored(op), (b.shape[-2], b.shape[-1])
     spectrum = lam * penalty_spectrum("gradient", size, b)
     if structure is None:

@@ -5,11 +5,21 @@ import torch
 
 from algorithms.attack import Effort, Threat, descending, search, worst_case
 from algorithms.classical import tikhonov
-from algorithms.linearise import by_autograd, by_tikhonov, by_variation, result, straight_through, unwindow
+from algorithms.linearise import (
+    _solve_at,
+    by_autograd,
+    by_tikhonov,
+    by_variation,
+    result,
+    straight_through,
+    unwindow,
+)
 from algorithms.stability import tikhonov_gain
 from algorithms.subspace import Subspace, on_sphere
 from imaging.blur import CircularBlur, WindowedBlur
+from imaging.linsolve import SolveError
 from imaging.masks import Identity
+from imaging.psf.generators import gaussian as gaussian_psf
 
 SIZE = (1, 40, 36)
 
@@ -43,6 +53,17 @@ def test_the_worst_gain_of_tikhonov_is_its_largest_singular_value(scene, lam, ho
     exact = tikhonov_gain(op, lam=lam).worst
     assert (found.error / 0.3 > 0.99 * exact).all() and (found.error / 0.3 < exact * (1 + 1e-9)).all()
     assert torch.allclose(found.perturbation.flatten(1).norm(dim=1), radius(0.3, 2))
+
+
+def test_a_weight_too_small_for_the_inner_solve_leaves_a_direction_of_ascent():
+    op = WindowedBlur(torch.from_numpy(gaussian_psf(1.3)).float()[None, None], (1, 64, 64))
+    y, u = op.A(torch.rand(1, *op.img_size)), torch.randn(1, 1, 64, 64)
+    with pytest.raises(SolveError):
+        _solve_at(op, unwindow(op, u), 1e-7)
+    _, pull = by_tikhonov(lambda op, y: op.window(op.embed(y)), op, lam=1e-7)(y)
+    direction = pull(u)
+    assert torch.isfinite(direction).all()
+    assert float((op.window(tikhonov(op, direction, lam=1e-2)) * u).sum()) > 0
 
 
 def test_against_the_truth_the_worst_error_equals_a_dense_trust_region_solution():
