@@ -22,7 +22,7 @@ PRIORS = {
     *("gradient-step-gray", "gradient-step-color"),
 }
 NETWORKS = {f"ssnet-{kind}-{level}" for kind in ("nn", "finn", "stnn", "renn") for level in ("0", "0.025")}
-NETWORKS |= {"ssnet-tv-range", "bounded-2", "bounded-4"}
+NETWORKS |= {"ssnet-tv-range", "unet-tv-range", "bounded-2", "bounded-4"}
 NAMES = PRIORS | {"unrolled-gray", "unrolled-color"} | NETWORKS
 SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
 

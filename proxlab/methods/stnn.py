@@ -24,7 +24,7 @@ HELD = (
 BARE = 2e-3  # the same without a pre-processor
 RULE = (
     "shipped, for this psf, behind a pre-processor that inverts the blur, trained towards the truth, with "
-    "the noise nearest the picture's"
+    "the noise nearest the picture's, of such the best in validation"
 )
 INVERTING = ("cgls", "tikhonov", "tv")  # pre-processors that do more than smooth
 
@@ -94,8 +94,9 @@ def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
             )
             raise UsageError(message)
         return given.network, recipe, given.name, "given"
-    cards = {name: read_provenance(find(name)).get("recipe", {}) for name in available()}
-    recipes: dict[str, Any] = {n: recipe_from(c) for n, c in cards.items() if c.get("kind") == "deblur"}
+    made = {name: read_provenance(find(name)) for name in available()}
+    made = {name: m for name, m in made.items() if m.get("recipe", {}).get("kind") == "deblur"}
+    recipes: dict[str, Any] = {name: recipe_from(m["recipe"]) for name, m in made.items()}
     if not recipes:
         message = (
             "method 'stnn' needs a network trained for this psf, and none ships with this version: make one "
@@ -105,7 +106,7 @@ def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
 
     periodic = isinstance(task.op, CircularBlur)
 
-    def fitness(name: str) -> tuple[bool, bool, bool, float, float]:
+    def fitness(name: str) -> tuple[bool, bool, bool, float, float, float]:
         """Smaller is better, the first difference decides."""
         r = recipes[name]
         (low, high), filtered = _trained(r), not r.preprocess.startswith(INVERTING)
@@ -113,7 +114,8 @@ def _network(task: Task) -> tuple[Any, Deblurring, str, str]:
             low = 0.0  # what estimates the noise follows it down; mirrored borders ring without any
         # A whole range goes before its single levels.
         distance = max(low - task.sigma, task.sigma - high, 0.0)
-        return _mismatch(r, task) > CLOSE, r.target != "truth", filtered, distance, low - high
+        reached = sum(made[name].get("metrics", {}).values())  # in validation, by equals on equal terms
+        return _mismatch(r, task) > CLOSE, r.target != "truth", filtered, distance, low - high, -reached
 
     name = min(sorted(recipes), key=fitness)
     return load(name), recipes[name], name, RULE

@@ -301,7 +301,9 @@ def test_a_study_gives_the_same_units(client, tmp_path, monkeypatch):
 
     def study(name, **more):
         robustness({"half": half}, pictures, np.ones((3, 3)) / 9, sizes=sizes, out=tmp_path / name, **more)
-        units = {path.name: json.loads(path.read_text()) for path in (tmp_path / name / "units").glob("*.json")}
+        units = {
+            path.name: json.loads(path.read_text()) for path in (tmp_path / name / "units").glob("*.json")
+        }
         for unit in units.values():
             unit.pop("seconds", None)  # of an attack: the clock's, not the study's
         return units

@@ -25,8 +25,8 @@ def recipe(**fields):
     return Deblurring(**{**usual_net, "psf": rows, **usual, **more, **fields})
 
 
-def stored(path, made):
-    save_network(path, made.network(), {"recipe": asdict(made)})
+def stored(path, made, **more):
+    save_network(path, made.network(), {"recipe": asdict(made), **more})
     return str(path)
 
 
@@ -138,6 +138,14 @@ def test_a_range_of_noise_goes_before_a_single_level(picture, tmp_path, monkeypa
     for sigma, name in ((0.004, "none"), (0.006, "range"), (0.025, "range"), (0.06, "range")):
         _, info = proxlab.deblur(picture, PSF, method="stnn", sigma=sigma, return_info=True)
         assert info["details"]["network"] == name
+
+
+def test_of_equals_the_best_in_validation_is_taken(picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "WEIGHTS", tmp_path)
+    for name, reached in (("a", 25.0), ("b", 27.0), ("c", 26.0)):
+        stored(tmp_path / f"{name}.safetensors", recipe(preprocess="cgls:2"), metrics={"psnr_0.01": reached})
+    _, info = proxlab.deblur(picture, PSF, method="stnn", sigma=0.01, return_info=True)
+    assert info["details"]["network"] == "b"
 
 
 def test_what_estimates_the_noise_is_taken_below_its_range_too(picture, tmp_path, monkeypatch):
