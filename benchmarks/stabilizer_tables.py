@@ -102,8 +102,11 @@ def _filter_bounded_by(rows: Rows, constant: float) -> float | None:
     return float(np.interp(np.log(weight), np.log(weights), values))
 
 
-def draw(rows: Rows, path: Path) -> None:
-    """Accuracy against the proven constant (left), everything in the plane of gain and accuracy (right)."""
+def draw(rows: Rows, same: Rows, path: Path) -> None:
+    """Accuracy against the proven constant (left), everything in the plane of gain and accuracy (right).
+
+    same: the rows over the pictures that all have seen (`alike`), for the right one.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -123,10 +126,10 @@ def draw(rows: Rows, path: Path) -> None:
         left.set(xlabel="Lipschitz constant, by construction", ylabel="PSNR without noise, dB")
         left.legend()
     for kind, mark in (("filter", "-"), ("method", "s"), ("network", "o")):
-        points = sorted((r["gain"], r["psnr"]["0"]) for r in rows if r["kind"] == kind)
+        points = sorted((r["gain"], r["psnr"]["0"]) for r in same if r["kind"] == kind)
         if points:
             right.semilogx(*zip(*points, strict=True), mark, label=kind)
-    count = rows[0]["pictures"]
+    count = same[0]["pictures"]
     right.set(xlabel="noise gain at 0.01", ylabel=f"PSNR without noise, dB, {count} pictures")
     right.legend()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -246,7 +246,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     rows = measure(args)
     text = "\n\n".join([*report(rows), circumstances(args.threads)])
-    tables.draw(rows, args.out / f"stabilizers_{set_name(args.images)}.png")
+    tables.draw(rows, tables.alike(rows, CONDITIONS), args.out / f"stabilizers_{set_name(args.images)}.png")
     print(text)
     write_text(args.out / f"stabilizers_{set_name(args.images)}.md", text + "\n")
 
