@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from common import ResultFile, markdown
@@ -38,7 +39,7 @@ def standing(weights: str, results: Path) -> list[str]:
     texts = []
     for path in sorted(results.glob("quality_*.json")):
         records = ResultFile(path).records
-        ours = {k for k, r in records.items() if k.startswith(MINE) and r.get("weights") == weights}
+        ours = sorted(k for k, r in records.items() if k.startswith(MINE) and r.get("weights") == weights)
         for told in sorted({_told(key) for key in ours}):
             cases = {key.partition(" | ")[2]: records[key] for key in ours if _told(key) == told}
             texts.append(_table(path.stem.removeprefix("quality_"), told, cases, records))
@@ -66,5 +67,5 @@ def _line(name: str, cases: Records, levels: list[float]) -> list[str]:
     means = []
     for level in levels:
         values = [r["psnr"] for case, r in cases.items() if float(case.rpartition(" ")[2]) == level]
-        means.append(sum(values) / len(values))
-    return [name, *[f"{v:.2f}" for v in [*means, sum(means) / len(means)]]]
+        means.append(fmean(values))
+    return [name, *[f"{v:.2f}" for v in [*means, fmean(means)]]]
