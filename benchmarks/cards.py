@@ -41,6 +41,7 @@ WHAT = {
 }
 LOSS = {
     "l1": "Fitted to the median of clean pictures given noisy ones (l1 loss).",
+    "l1-level": "Fitted to the median of clean pictures given noisy ones (l1 loss in units of the noise).",
     "l2": "Fitted to the mean of clean pictures given noisy ones (l2 loss).",
     "pm": """Proximal matching after l2: it seeks the mode of the posterior instead of its mean, and so
         loses PSNR against the same network trained with l2. That is its purpose.""",

@@ -108,7 +108,35 @@ class NoiseMatching:
         return loss
 
 
-Stage = tuple[float, Loss | NoiseMatching]  # share of the steps, loss
+@dataclass(frozen=True)
+class LevelL1:
+    """l1 in units of the noise: mean over samples of UNIT / (sigma + least) * mean |prediction - target|.
+
+    With plain l1 the pull of a sample falls with its noise, and a network for all levels learns the quiet
+    ones last, which are where plug-and-play ends. The minimiser at each level is that of l1. UNIT keeps the
+    values near those of l1. `at(sigma)` as for `NoiseMatching`.
+
+    >>> loss = LevelL1().at(torch.tensor([0.01, 0.2]))
+    >>> clean = torch.zeros(2, 100)
+    >>> loss(clean + torch.tensor([[0.01], [0.2]]), clean)
+    tensor(0.0761)
+    """
+
+    least: ClassVar[float] = 2 / 255  # below it, pixels of eight bits are as uncertain as the noise
+    UNIT: ClassVar[float] = 0.1
+
+    def at(self, sigma: Tensor) -> Loss:
+        """The loss (prediction, target) -> scalar at these noise levels."""
+
+        def loss(prediction: Tensor, target: Tensor) -> Tensor:
+            weight = self.UNIT / (sigma.flatten() + self.least)
+            return (weight * (prediction - target).abs().flatten(1).mean(1)).mean()
+
+        return loss
+
+
+AnyLoss = Loss | NoiseMatching | LevelL1
+Stage = tuple[float, AnyLoss]  # share of the steps, loss
 
 
 def _matching(prediction: Tensor, target: Tensor, gamma: float | Tensor) -> Tensor:
@@ -141,14 +169,14 @@ def noise_matching_stages(pretraining: Loss, *, share: float, factor: float) -> 
     return _stages(pretraining, share, [NoiseMatching(times * factor) for times in (8, 4, 2, 1)])
 
 
-def _stages(pretraining: Loss, share: float, losses: Sequence[Loss | NoiseMatching]) -> tuple[Stage, ...]:
+def _stages(pretraining: Loss, share: float, losses: Sequence[AnyLoss]) -> tuple[Stage, ...]:
     if not 0 <= share < 1:
         message = f"the share of the pretraining is {share}: give a number from 0 to below 1."
         raise ValueError(message)
     return ((share, pretraining), *(((1 - share) / len(losses), loss) for loss in losses))
 
 
-def regression(loss: Loss) -> Objective:
+def regression(loss: AnyLoss) -> Objective:
     """The objective of a denoiser with one loss throughout: loss(network(noisy, sigma), clean)."""
     return staged([(1.0, loss)])
 
@@ -172,13 +200,13 @@ def staged(stages: Sequence[Stage]) -> Objective:
         """The loss of the stage that this progress is in."""
         noisy, clean, sigma = batch
         chosen = _loss_at(stages, progress)
-        loss = chosen.at(sigma) if isinstance(chosen, NoiseMatching) else chosen
+        loss = chosen.at(sigma) if isinstance(chosen, (NoiseMatching, LevelL1)) else chosen
         return loss(network(noisy, sigma), clean)
 
     return objective
 
 
-def _loss_at(stages: Sequence[Stage], progress: float) -> Loss | NoiseMatching:
+def _loss_at(stages: Sequence[Stage], progress: float) -> AnyLoss:
     end = 0.0
     for share, loss in stages:
         end += share
@@ -187,7 +215,7 @@ def _loss_at(stages: Sequence[Stage], progress: float) -> Loss | NoiseMatching:
     return stages[-1][1]
 
 
-LOSSES = ("l1", "l2", "pm")
+LOSSES = ("l1", "l2", "l1-level", "pm")
 
 
 def objective_of(name: str) -> Objective:
@@ -196,4 +224,4 @@ def objective_of(name: str) -> Objective:
     """
     if name == "pm":
         return staged(noise_matching_stages(l2, share=0.5, factor=0.8))
-    return regression({"l1": l1, "l2": l2}[name])
+    return regression({"l1": l1, "l2": l2, "l1-level": LevelL1()}[name])

@@ -98,7 +98,8 @@ class Learner:
         if not math.isfinite(value):
             message = f"the loss of step {self.done} is {value}: resume with a rate below {rate:g}."
             raise FloatingPointError(message)
-        self.optimizer.step()
+        with autocast(self.plan.precision, self.device):  # Muon's matrix products, a third of a float32 step
+            self.optimizer.step()
         self._average()
         self.done += 1
         return Step(self.done, value, rate)

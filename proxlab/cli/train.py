@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from priors.train import Plan
 
 SIGMAS = f"noise levels, of the data range [0:{TOP_SIGMA:.4f}; unrolled 0:{UNROLLED_SIGMA:.4f}]"
+LOSS = "loss; l1-level: l1 in units of the noise; pm: proximal matching [l1; deblur ln-mse]"
 
 BESIDE = (
     "Beside OUT.safetensors lie OUT.training.safetensors, with which --resume goes on, a log, OUT.csv, and "
@@ -62,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--patch", type=count, help="side of a patch in pixels [64; unrolled 96]")
     add("--lr", type=positive, help="highest learning rate [0.001; ridge 0.01; unrolled 0.0001]")
     add("--hold", type=natural, help="steps at the highest rate before its cosine decay begins [0]")
-    add("--loss", choices=["l1", "l2", "pm", *LOSSES], help="loss; pm: proximal matching [l1; deblur ln-mse]")
+    add("--loss", choices=["l1", "l2", "l1-level", "pm", *LOSSES], help=LOSS)
     add("--optimizer", choices=["adam", "muon"], help="how gradients become steps [muon for convolutions]")
     add("--reach", type=count, help="unrolled: greatest side of the random psfs in pixels, odd [27]")
     add("--checkpointing", action="store_true", default=None, help="unrolled: a third slower, little memory")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from priors.losses import (
+    LevelL1,
     NoiseMatching,
     ProximalMatching,
     l1,
@@ -125,3 +126,23 @@ def test_pm_follows_the_noise_after_half_the_steps():
 def test_impossible_factor(factor):
     with pytest.raises(ValueError, match="give a positive number, about 1"):
         NoiseMatching(factor)
+
+
+def test_l1_in_units_of_the_noise_counts_all_levels_about_alike():
+    """An error of the size of its noise counts the same whatever the noise; l1 sees the strong alone."""
+    clean, levels = torch.zeros(1, 16, dtype=torch.float64), torch.tensor([5.0, 50.0]) / 255
+    even = [float(LevelL1().at(s)(clean + s, clean)) for s in levels]
+    assert even[1] < 1.4 * even[0]
+    assert float(l1(clean + levels[1], clean)) > 9.9 * float(l1(clean + levels[0], clean))
+
+
+def test_l1_in_units_of_the_noise_by_hand():
+    a, b = torch.rand(2, 3, 1, 2, 4, dtype=torch.float64)
+    levels = torch.tensor([0.0, 0.1, 0.3], dtype=torch.float64)
+    by_hand = [
+        0.1 / (float(s) + 2 / 255) * float((p - q).abs().mean()) for p, q, s in zip(a, b, levels, strict=True)
+    ]
+    assert float(LevelL1().at(levels)(a, b)) == pytest.approx(sum(by_hand) / 3, rel=1e-12)
+    noisy = a + levels.view(-1, 1, 1, 1)
+    found = objective_of("l1-level")(lambda y, sigma: y, (noisy, a, levels), 0.5)
+    assert float(found) == pytest.approx(float(LevelL1().at(levels)(noisy, a)), rel=1e-12)
