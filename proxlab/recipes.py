@@ -103,7 +103,7 @@ def check_resumed(args: Namespace, saved: Mapping[str, Any]) -> None:
     if getattr(args, "start", None) is not None:
         given["start"], begun["start"] = Path(args.start).name, saved.get("start")
     for name, value in given.items():
-        if value is None or json.loads(json.dumps(value)) == begun[name]:
+        if value is None or _agrees(json.loads(json.dumps(value)), begun[name]):
             continue
         what = "kind" if name == "kind" else f"--{name}"
         message = (
@@ -111,6 +111,13 @@ def check_resumed(args: Namespace, saved: Mapping[str, Any]) -> None:
             "or begin anew with another --out."
         )
         raise UsageError(message)
+
+
+def _agrees(asked: Any, begun: Any) -> bool:
+    """Whether what is asked is what was begun; of settings, those that are given: the others were filled in."""
+    if isinstance(asked, dict) and isinstance(begun, dict):
+        return all(name in begun and _agrees(value, begun[name]) for name, value in asked.items())
+    return bool(asked == begun)
 
 
 def optimizer_of(recipe: Any) -> str:

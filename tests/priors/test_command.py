@@ -95,13 +95,17 @@ def test_other_kinds(folder, kind, net):
 def test_unrolled_from_a_denoiser(folder):
     """It starts, stops, goes on, and refuses options that belong to other kinds."""
     assert command(words(folder, "start", steps=2)) == 0
-    start = ["--start", str(folder.parent / "start.safetensors"), "--net", '{"steps": 2}']
+    start = ["--start", str(folder.parent / "start.safetensors")]
+    start += ["--net", '{"steps": 2, "network": {"widths": [4, 6]}}']
     fixed = ["train", "unrolled", "--images", str(folder), "--val", str(folder), "--batch", "1"]
     fixed += ["--patch", "18", "--reach", "9", "--validate-every", "2"]
     out = [str(folder.parent / f"{name}.safetensors") for name in ("whole", "parts")]
     assert command([*fixed, *start, "--out", out[0], "--steps", "4", "--hold", "4"]) == 0
     assert command([*fixed, *start, "--out", out[1], "--steps", "2", "--hold", "4"]) == 0
-    assert command([*fixed, "--out", out[1], "--resume", "--steps", "4", "--checkpointing"]) == 0
+    again = ["--out", out[1], "--resume", "--steps", "4", "--checkpointing"]
+    with pytest.raises(UsageError, match=r"begun with --net network .*4, 6.*now it is .*4, 8"):
+        command([*fixed, *again, "--net", '{"network": {"widths": [4, 8]}}'])
+    assert command([*fixed, *start, *again]) == 0  # the same command, which names a part of the shape
     assert same(*(o.replace(".safetensors", ".training.safetensors") for o in out))
     card = read_provenance(out[0])
     assert card["kind"] == "unrolled" and card["config"]["network"]["widths"] == [4, 6]
