@@ -1,11 +1,12 @@
 """Which shape of denoiser is best after equal processor time: PSNR, time a step, time a picture.
 
     python benchmarks/shapes.py --images BSDS500/train BSDS500/test --val DIR [--minutes 6] [--shape NAME ...]
+        [--loss l1 l1-level] [--precision bf16]
 
-Each is trained as `proxlab train denoiser` does it (its optimizer, l1, levels 0 to 55/255, cosine decay),
-for as many steps as fit in the same processor time of one thread, so that other work on the machine changes
-nothing but the wait. PSNR at 15, 25 and 50 of 255 on centre crops of --val, on fixed noise. Interrupt it
-whenever you like: every finished shape is in `results/shapes.json`.
+Each is trained as `proxlab train denoiser` does it (its optimizer, levels 0 to 55/255, cosine decay), for as
+many steps as fit in the same processor time of one thread, so that other work on the machine changes nothing
+but the wait; with several losses, once with each. PSNR at 2.55, 15, 25 and 50 of 255 on centre crops of
+--val, on fixed noise. Interrupt it whenever you like: every finished shape is in `results/shapes.json`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import torch
@@ -22,10 +23,10 @@ from common import RESULTS, ResultFile, circumstances, markdown, write_text
 from torch import Tensor, nn
 
 from priors.checkpoint import build
-from priors.data import load_pictures, validation_set
+from priors.data import load_pictures, validation_psnr, validation_set
 from priors.denoiser import Block, Denoiser, DenoiserConfig
-from priors.losses import Batch, Objective
-from priors.recipe import Denoising
+from priors.losses import LOSSES, Batch, Objective
+from priors.recipe import VALIDATION_SEED, Denoising
 from priors.train import Learner, Plan, training
 
 TOP = 55 / 255
@@ -35,8 +36,10 @@ SHAPES = {
     "the same with silu": ((32, 64, 128), (2, 2, 2)),
     "64, one scale, 6 blocks": ((64,), (6,)),
     "24/48/96/192, 2 blocks each": ((24, 48, 96, 192), (2, 2, 2, 2)),
+    "48/96/192, 2 blocks each": ((48, 96, 192), (2, 2, 2)),
 }
-HEAD = ("shape", "weights", "steps", "s/step", "15/255", "25/255", "50/255", "ms at 256x256")
+QUIET = 2.55 / 255  # where plug-and-play ends
+HEAD = ("shape", "weights", "steps", "s/step", "2.55/255", "15/255", "25/255", "50/255", "ms at 256x256")
 
 
 class Hard(Block):
@@ -77,14 +80,14 @@ def milliseconds(net: nn.Module) -> float:
     return 1e3 * min(times)
 
 
-def study(name: str, args: argparse.Namespace) -> dict[str, float]:
-    """Train one shape and measure it."""
-    fields = {"loss": "l1", "color": False, "sigma": (0.0, TOP), "patch": 64, "seed": 0}
+def study(name: str, loss: str, args: argparse.Namespace) -> dict[str, float]:
+    """Train one shape with one loss and measure it."""
+    fields = {"loss": loss, "color": False, "sigma": (0.0, TOP), "patch": 64, "seed": 0}
     recipe = Denoising(kind="denoiser", config={}, batch=args.batch, **fields)
     pictures = load_pictures(args.images, color=False)
     held_out = validation_set(load_pictures(args.val, color=False), crop=recipe.crop, limit=recipe.limit)
     batches, objective = recipe.batches(pictures), recipe.objective()
-    plan = {"rate": recipe.rate, "optimizer": Denoiser.optimizer}
+    plan = {"rate": recipe.rate, "optimizer": Denoiser.optimizer, "precision": args.precision}
     step = pace(Learner(network(name), Plan(steps=10**6, **plan)), batches, objective)
     steps = max(1, int(60 * args.minutes / step))
     learner, start = Learner(network(name), Plan(steps=steps, **plan)), time.process_time()
@@ -94,11 +97,12 @@ def study(name: str, args: argparse.Namespace) -> dict[str, float]:
     found = {"weights": sum(p.numel() for p in learner.mean.parameters()), "steps": steps, "pace": took}
     with torch.no_grad():
         found |= recipe.measure(learner.mean, held_out)
+        found["psnr_2.55"] = validation_psnr(learner.mean, held_out, QUIET, VALIDATION_SEED)
     return found | {"ms": milliseconds(learner.mean)}
 
 
 def row(name: str, found: dict[str, float]) -> list[str]:
-    psnr = [f"{found[f'psnr_{level}']:.2f}" for level in (15, 25, 50)]
+    psnr = [f"{found[k]:.2f}" if k in found else "" for k in ("psnr_2.55", "psnr_15", "psnr_25", "psnr_50")]
     size = f"{found['weights'] / 1e6:.2f} M"
     return [name, size, f"{found['steps']}", f"{found['pace']:.3f}", *psnr, f"{found['ms']:.0f}"]
 
@@ -113,16 +117,19 @@ def main() -> None:
     add("--minutes", type=float, default=6.0, help="processor time of each training [6]")
     add("--batch", type=int, default=8, help="patches of 64x64 a step [8]")
     add("--shape", nargs="+", choices=list(SHAPES), default=list(SHAPES), help="which [all]")
+    add("--loss", nargs="+", choices=LOSSES, default=["l1"], help="losses, each on every shape [l1]")
+    add("--precision", choices=["fp32", "bf16"], default="fp32", help="arithmetic of the training [fp32]")
     add("--out", type=Path, default=RESULTS, metavar="DIR", help="where results lie [benchmarks/results]")
     args = parser.parse_args()
     torch.set_num_threads(1)
     file = ResultFile(args.out / "shapes.json")
     rows = []
-    for name in args.shape:
-        known = {"minutes": args.minutes, "batch": args.batch}
+    for shape, loss in product(args.shape, args.loss):
+        name = shape + (f", {loss}" if loss != "l1" else "")
+        known = {"minutes": args.minutes, "batch": args.batch, "precision": args.precision}
         record = file.find(name, **known)
         if record is None:
-            record = {**known, **study(name, args)}
+            record = {**known, **study(shape, loss, args)}
             file.add(name, record)
         rows.append(row(name, record))
         print(", ".join(f"{k} {v}" for k, v in zip(HEAD, rows[-1], strict=True)), file=sys.stderr, flush=True)
