@@ -63,7 +63,7 @@ class FilledLeastSquares:
                 f"{type(self.op).__name__} is no selection after a circular blur: use ShortLeastSquares."
             )
             raise TypeError(message)
-        otf, select, scatter = structure
+        otf, select, scatter = structure[:3]
         gamma, size, start = column(gamma, z), (z.shape[-2], z.shape[-1]), rfft2(z)
         power = power_of(otf)
         inverse = 1 / (1 + gamma * power)
