@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from priors.precision import autocast
+from priors.precision import autocast, resolve
 from priors.strips import by_strips
 
 
@@ -139,8 +139,18 @@ class Denoiser(nn.Module):
 
     @property
     def feature_maps(self) -> float:
-        """About how many planes of the size of the picture it holds at one time, in float32."""
-        return 1.3 * self.config.widths[0]
+        """About how many planes of the size of the picture it holds at one time, in float32.
+
+        Where the decoder's last scale begins: what comes up and what was kept, the scale below, the picture.
+        """
+        wide, below = (*self.config.widths, 0)[:2]
+        maps = wide / 2 + below / 16  # a half and a quarter of the picture's side
+        return 3.0 * self.config.channels + (maps / 2 if self.mixed else maps)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a float32 picture without gradients runs in bfloat16 where the weights are."""
+        return resolve(self.precision, self.head.weight.device) == "bf16"
 
     def residual(self, x: Tensor, level: Tensor) -> Tensor:
         """N(x, sigma) / 2 for x of a suitable size and level (B or 1, 1, 1, 1)."""

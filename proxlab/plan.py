@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,9 +71,8 @@ def working_memory(method: Method, prior: Any, field: Shape, working: int) -> in
     """Bytes a method holds at its peak, its operator and its network's feature maps included."""
     from proxlab.networks import network_memory
 
-    alone = method.memory(field)
-    network = network_memory(prior, method, field)
-    return (alone + network) * working // 4  # a heap keeps most of what a data step freed
+    alone = method.memory(field) * working // 4
+    return alone + network_memory(prior, method, field, working)  # a heap keeps what a data step freed
 
 
 def needed_memory(method: Method, prior: Any, extent: Extent) -> int:
@@ -128,13 +128,13 @@ def measured_speed(prior: Any, channels: int) -> Speed:
     fft = _least(lambda: torch.fft.irfft2(torch.fft.rfft2(picture))) / 2 / picture.numel()
     if prior is None:
         return Speed(fft, 0.0)
-    from proxlab.denoising import by_channels, feature_maps
+    from proxlab.denoising import by_channels
 
+    if getattr(prior.network, "kind", None) == "unrolled":  # takes an operator: the denoiser inside
+        prior = replace(prior, network=prior.network.network)
     weight = next(iter(getattr(prior.network, "parameters", lambda: ())()), None)
     part = torch.rand(1, channels, 96, 96)
     part = part if weight is None else part.to(weight)
-    if getattr(prior.network, "kind", None) == "unrolled":  # takes an operator: by its feature maps
-        return Speed(fft, fft * feature_maps(prior.network))
     with torch.no_grad():
         network = _least(lambda: by_channels(prior, part, 0.05))
     return Speed(fft, network / 96**2)
