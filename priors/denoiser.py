@@ -229,6 +229,7 @@ def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
         size = x.shape[dim]
         target = -(-size // multiple) * multiple
         if target > size:
-            place = torch.arange(target, device=x.device) % max(1, 2 * size - 2)
-            x = x.index_select(dim, torch.minimum(place, (2 * size - 2 - place).abs()))
+            place = torch.arange(size, target, device=x.device) % max(1, 2 * size - 2)
+            more = x.index_select(dim, torch.minimum(place, (2 * size - 2 - place).abs()))
+            x = torch.cat([x, more], dim)
     return x
