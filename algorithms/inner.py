@@ -103,7 +103,7 @@ def _parts(term: Any) -> _Parts:
     op, structure = term.op, factored(term.op)
     if structure is None:
         return _Parts(op.A, op.A_adjoint, _by_cg(op), term.prox_at, lambda s: s)
-    otf, select, scatter = structure
+    otf, select, scatter = structure[:3]
     power = power_of(otf)
 
     def divide(b: Tensor, rho: Tensor, _: Tensor) -> Tensor:

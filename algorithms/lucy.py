@@ -44,13 +44,15 @@ def _iterate(op: Any, y: Tensor, tv: TotalVariation | None, x0: Tensor | State) 
         x = x0.clamp_min(1e-3)
         blurred = op.A(x)
     while True:
-        update = op.A_adjoint(y / blurred.clamp_min(tiny)).mul_(inverse)
+        ratio = blurred.clamp_min(tiny)
+        update = op.A_adjoint(torch.div(y, ratio, out=ratio)).mul_(inverse)
+        del ratio
         if tv is not None:
             update /= (1 + inverse * _curvature(x, tv)).clamp_min(0.1)
         if unseen:
             update.masked_fill_(dark, 1)
         update.clamp_min_(0)
-        x, old = x * update, x
+        x, old = update.mul_(x), x
         blurred = op.A(x)
         yield State(x, relative_change(x, old), (blurred,))
 

@@ -133,7 +133,7 @@ class ShortLeastSquares:
         return z + change
 
     def _in_frequency(self, structure: Factored, z: Tensor, gamma: Tensor | float) -> Tensor:
-        otf, select, scatter = structure
+        otf, select, scatter = structure[:3]
         size, start = (z.shape[-2], z.shape[-1]), rfft2(z)
         blurred = select(irfft2(start * otf, size))
         w = self._weights(blurred)

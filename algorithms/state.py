@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+PART = 1 << 20  # values that are looked at together
+
 
 class State(NamedTuple):
     """One iterate: x (B, C, H, W), how far it still moves, and whatever is needed to go on from here.
@@ -69,10 +71,18 @@ def relative_change(new: Tensor, old: Tensor) -> float:
     0.5
     """
     new, old = new.detach(), old.detach()
-    size, change = float(new.norm()), float((new - old).norm())
+    size, change = float(new.norm()), _distance(new, old)
     if not math.isfinite(size):
         return math.nan  # a finite change over an infinite size would look like convergence
     return change / size if size > 0 else change
+
+
+def _distance(new: Tensor, old: Tensor) -> float:
+    """|new - old|, part by part where they are large: the whole difference would be new memory each time."""
+    if new.numel() <= PART or new.shape != old.shape:
+        return float((new - old).norm())
+    pairs = zip(new.flatten().split(PART), old.flatten().split(PART), strict=True)
+    return math.hypot(*(float((a - b).norm()) for a, b in pairs))
 
 
 def largest_change(new: Tensor, old: Tensor) -> float:

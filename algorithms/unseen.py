@@ -63,7 +63,7 @@ class FilledLeastSquares:
                 f"{type(self.op).__name__} is no selection after a circular blur: use ShortLeastSquares."
             )
             raise TypeError(message)
-        otf, select, scatter = structure
+        otf, select, scatter = structure[:3]
         gamma, size, start = column(gamma, z), (z.shape[-2], z.shape[-1]), rfft2(z)
         power = power_of(otf)
         inverse = 1 / (1 + gamma * power)
@@ -93,10 +93,10 @@ class FilledLeastSquares:
         r = misfit(u)
         step = r / middle
         for n in range(1, max(counts)):
-            u = u + step
+            u = u + step if torch.is_grad_enabled() else u.add_(step)
             r = misfit(u)
             rho, old = 1 / (2 * middle / half - rho), rho
-            step = rho * old * step + 2 * rho / half * r
+            step = _combined(step, rho * old, r, 2 * rho / half)
             if n >= min(counts):  # a sample that has taken its steps stands still
                 step = torch.where(n < count, step, 0)
         self.left.append(float((inner(r, r) / scale).detach().max().sqrt()))
@@ -128,5 +128,11 @@ def observed(op: Any, y: Tensor, *, steps: int) -> Tensor:
     return y if valid is None else y.masked_fill(~valid, 0)
 
 
+def _combined(step: Tensor, kept: Tensor, r: Tensor, gain: Tensor) -> Tensor:
+    """kept step + gain r, written over step where no gradients are wanted; the same bits."""
+    return kept * step + gain * r if torch.is_grad_enabled() else step.mul_(kept).add_(gain * r)
+
+
 def _unseen(data: Tensor, structure: Factored) -> Tensor:
-    return data - structure.scatter(structure.select(data))
+    seen = structure.scatter(structure.select(data))
+    return data - seen if torch.is_grad_enabled() or seen is data else torch.sub(data, seen, out=seen)

@@ -1,6 +1,6 @@
 """What Dask costs and gains on a folder, and what one command saves beside one command a picture.
 
-    python benchmarks/cluster.py folder [--pictures 64] [--repeats 3] [--method tikhonov]
+    python benchmarks/cluster.py folder [--pictures 64] [--repeats 3] [--method tikhonov] [--single]
     python benchmarks/cluster.py one    [--pictures 1000] [--separate 20]
 
 `folder`: the same folder by one plain process, by two at once with half of it each, and by Dask with one and
@@ -88,6 +88,8 @@ def folder(args: argparse.Namespace, place: Path) -> dict[str, Any]:
         "Dask, one worker": [command(paths, out, args.method, "--cluster", "local:1")],
         "Dask, two workers": [command(paths, out, args.method, "--cluster", "local:2")],
     }
+    if args.single:
+        ways = {name: commands for name, commands in ways.items() if "two" not in name}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for repeat in range(args.repeats):
         for name, commands in ways.items():
@@ -99,10 +101,14 @@ def folder(args: argparse.Namespace, place: Path) -> dict[str, Any]:
     return {"method": args.method, "pictures": args.pictures, "repeats": args.repeats, "ways": middle}
 
 
-def ratios(ways: dict[str, dict[str, float]], key: str) -> tuple[float, float, float, float]:
-    """Gain of two processes, of two workers, the second over the first, and the overhead of one worker."""
-    one, two, dask_one, dask_two = (ways[name][key] for name in ways)
-    return one / two, one / dask_two, two / dask_two, dask_one / one - 1
+def ratios(ways: dict[str, dict[str, float]], key: str) -> list[str]:
+    """Gain of two processes, of two workers, the second over the first, and the overhead of one worker; what
+    was not measured is empty.
+    """
+    names = ("one process", "two processes", "Dask, one worker", "Dask, two workers")
+    one, two, dask_one, dask_two = (ways[name][key] if name in ways else float("nan") for name in names)
+    found = (one / two, one / dask_two, two / dask_two, dask_one / one - 1)
+    return ["" if value != value else f"{value:.3f}" for value in found]
 
 
 def one(args: argparse.Namespace, place: Path) -> dict[str, Any]:
@@ -136,7 +142,7 @@ def text(record: dict[str, Any]) -> str:
         ]
         parts.append(markdown(["", "seconds in all", "a further picture", "processor seconds"], rows))
         rows = [
-            [said, *(f"{ratios(ways, key)[n]:.3f}" for key in ("wall", "further", "cpu"))]
+            [said, *(ratios(ways, key)[n] for key in ("wall", "further", "cpu"))]
             for n, said in enumerate(
                 (
                     "two processes over one",
@@ -171,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--separate", type=int, default=20)
     parser.add_argument("--method", default="tikhonov")
+    parser.add_argument("--single", action="store_true", help="folder: one process and one worker only")
     args = parser.parse_args(argv)
     args.pictures = args.pictures or {"folder": 64, "one": 1000}[args.what]
     record = json.loads(FILE.read_text()) if FILE.exists() else {}

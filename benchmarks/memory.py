@@ -116,6 +116,15 @@ def cases(args: argparse.Namespace) -> Iterator[tuple[str, int, int, list[str]]]
                 if size >= 16 and method in ("wiener", "tikhonov"):
                     options = FIXED
                 yield method, side, channels, ["--method", method, *options]
+    for path in args.prior:
+        for size in args.megapixels:
+            name = f"pnp, {path.stem} given"
+            yield (
+                name,
+                round((size * 2**20) ** 0.5),
+                1,
+                ["--method", "pnp", *FEW["pnp"], "--prior", str(path)],
+            )
     for side in args.tiled:
         for method, options in TILED.items():
             if method in args.methods:
@@ -167,7 +176,8 @@ def main() -> None:
     )
     add = parser.add_argument
     add("--megapixels", type=float, nargs="*", default=[1, 4, 16], help="sizes [1 4 16]")
-    add("--methods", nargs="+", default=list(FEW), choices=list(FEW), help="[all]")
+    add("--methods", nargs="*", default=list(FEW), choices=list(FEW), help="[all]")
+    add("--prior", type=Path, nargs="*", default=[], metavar="FILE", help="denoisers that pnp takes as well")
     add("--tiled", type=int, nargs="*", default=[], metavar="SIDE", help="pictures under --allow, in tiles")
     add("--keep", action="store_true", help="only the table of what is in the file, for whatever code")
     add(

@@ -1,10 +1,12 @@
 """What does a megapixel cost, in small pictures and in large ones, and how much of it is unavoidable?
 
-    python benchmarks/scaling.py [--methods wiener pnp] [--sizes 0.25 1 4] [--tile 1024] [--max-seconds 600]
+    python benchmarks/scaling.py [--methods wiener pnp] [--sizes 0.25 1 4] [--tile 1024] [--repeats 2]
+                                 [--max-seconds 600]
 
 Each case is a process of its own, forked from one that has the libraries and has done a small picture: a
 grey 16-bit photograph (scikit-image's astronaut, mirrored and repeated), blurred and noisy, through
-`proxlab.deblur` with psf, level and weight given and few iterations; no files. Seconds are processor time.
+`proxlab.deblur` with psf, level and weight given and few iterations; no files. Seconds are processor time,
+the least of --repeats runs, as the floor's are of several.
 The floor beside it: the FFTs of the method's own steps, counted while it runs, and the evaluations of the
 network, each times what one of them takes alone, at the same size, in the same process. What is measured
 once for a whole picture (the level's plausibility, a sample, how far tiles reach) counts as cost, not as
@@ -85,6 +87,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.on, self.ffts, self.pieces = False, Counter[tuple[int, int]](), 0
+        self.wanted = True  # in the first run alone
 
     def install(self) -> None:
         """Put counters around the FFTs, and around the run of a whole picture and of a tile."""
@@ -107,7 +110,7 @@ class Counted:
 
     def _work(self, plain: Any) -> Any:
         def work(*args: Any, **options: Any) -> Any:
-            self.on, self.pieces = True, self.pieces + 1
+            self.on, self.pieces = self.wanted, self.pieces + self.wanted
             try:
                 return plain(*args, **options)
             finally:
@@ -149,29 +152,33 @@ def floor(method: str, counted: Counted) -> dict[str, float]:
     return {"ffts": ffts, "network": one * rows * columns * counted.pieces * EVALUATIONS[method]}
 
 
-def case(method: str, side: int, tile: int | None) -> dict[str, Any]:
+def case(method: str, side: int, tile: int | None, repeats: int) -> dict[str, Any]:
     """Everything measured of one case, in this process."""
     counted = Counted()
     counted.install()
     image = picture(side)
     before = status_bytes("VmRSS") - image.nbytes
-    wall, start = time.perf_counter(), time.process_time()
     options = {**OPTIONS[method], "method": method, "sigma": SIGMA, "tile": tile, "device": "cpu"}
-    _, info = proxlab.deblur(image, PSF, return_info=True, **options)
-    cpu, wall = time.process_time() - start, time.perf_counter() - wall
-    found = {"cpu": cpu, "wall": wall, "memory": status_bytes("VmHWM") - before}
+    runs, peak = [], 0.0
+    for _ in range(repeats):
+        wall, start = time.perf_counter(), time.process_time()
+        _, info = proxlab.deblur(image, PSF, return_info=True, **options)
+        runs.append((time.process_time() - start, time.perf_counter() - wall))
+        counted.wanted, peak = False, peak or status_bytes("VmHWM")
+    cpu, wall = min(runs)
+    found = {"cpu": cpu, "wall": wall, "runs": len(runs), "memory": peak - before}
     found |= {"tiles": counted.pieces, "fft_count": sum(counted.ffts.values()) / counted.pieces}
     gc.collect()
     return {**found, "num_iter": info["num_iter"], "floor": floor(method, counted)}
 
 
-def apart(method: str, side: int, tile: int | None) -> dict[str, Any]:
+def apart(method: str, side: int, tile: int | None, repeats: int) -> dict[str, Any]:
     """The same in a process of its own."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.write(writing, json.dumps(case(method, side, tile)).encode())
+            os.write(writing, json.dumps(case(method, side, tile, repeats)).encode())
         finally:
             os._exit(0)
     os.close(writing)
@@ -196,7 +203,7 @@ def cases(
                 continue
             if record is None:
                 side = round((size * MEGA) ** 0.5)
-                record = {"code": code, **apart(method, side, args.tile)}
+                record = {"code": code, **apart(method, side, args.tile, args.repeats)}
                 file.add(key, record)
             if "failed" not in record:
                 rate = record["cpu"] / size
@@ -230,6 +237,7 @@ def main() -> None:
     add("--methods", nargs="+", default=list(OPTIONS), choices=list(OPTIONS), help="[all]")
     add("--sizes", type=float, nargs="+", default=[0.25, 1, 4, 16, 64], help="megapixels [0.25 1 4 16 64]")
     add("--tile", type=int, metavar="SIDE", help="in tiles of that side [in one piece]")
+    add("--repeats", type=int, default=2, help="runs of a case, of which the quickest counts [2]")
     add("--max-seconds", type=float, default=900, help="of a case, going by the size before [900]")
     add("--again", action="store_true", help="measure what is in the file, too")
     add("--keep", action="store_true", help="only the table of what is in the file, for whatever code")

@@ -96,7 +96,7 @@ class CircularBlur(LinearOperator):
 
     def factored(self) -> Factored:
         """Nothing is hidden: S is the identity."""
-        return Factored(self.otf, _same, _same)
+        return Factored(self.otf, _same, _same, _same)
 
     def embed(self, y: Tensor) -> Tensor:
         """The data are a picture already."""
@@ -166,7 +166,14 @@ class WindowedBlur(LinearOperator):
 
     def factored(self) -> Factored:
         """Crop after the circular blur of the field."""
-        return Factored(self.otf, self.window, self._scatter)
+        return Factored(self.otf, self.window, self._scatter, self._keep)
+
+    def _keep(self, x: Tensor) -> Tensor:
+        self._expect(x, self.img_size, "x")
+        (top, left), (_, h, w) = self.start, self.data_size
+        for part in (x[..., :top, :], x[..., top + h :, :], x[..., :left], x[..., left + w :]):
+            part.zero_()
+        return x
 
     def embed(self, y: Tensor) -> Tensor:
         """The data with their border pixels repeated outwards."""

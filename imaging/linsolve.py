@@ -46,9 +46,10 @@ def conjugate_gradient(
     """Solve apply(x) = b for a symmetric positive definite map, sample by sample (first axis); no gradients.
 
     Ends when |b - apply(x)| <= rtol |b| for every sample, with the residual recomputed from x, not the one of
-    the recurrence, which drifts; restarts when the two disagree. precondition approximates the inverse and
-    must be symmetric positive definite too. SolveError when max_iter steps do not suffice, ValueError when b
-    is not finite. Source: Saad, Iterative methods for sparse linear systems (2003), algorithm 9.1.
+    the recurrence, which drifts; restarts when the two disagree. precondition approximates the inverse, must
+    be symmetric positive definite too, and may give the same tensor each time, written anew. SolveError when
+    max_iter steps do not suffice, ValueError when b is not finite. Source: Saad, Iterative methods for sparse
+    linear systems (2003), algorithm 9.1.
 
     >>> diagonal = torch.tensor([[1.0, 2.0, 4.0]])
     >>> conjugate_gradient(lambda v: diagonal * v, torch.ones(1, 3), rtol=1e-5, max_iter=10)
@@ -96,7 +97,7 @@ def _descend(
         r.addcmul_(alpha, q, value=-1)
         z = r if precondition is None else precondition(r)
         rz, old = inner(r, z), rz
-        p = torch.addcmul(z, rz / old.clamp_min(tiny), p)
+        torch.addcmul(z, rz / old.clamp_min(tiny), p, out=p)
     return max_iter
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.functional import pad as pad_tensor
 
+from imaging.linsolve import Linear
 from imaging.operator import Factored, LinearOperator, Shape, checked_size, column
 
 
@@ -73,9 +76,18 @@ class Masked(LinearOperator):
         inner = self.op.factored()
         if inner is None:
             return None
+        keep = None if inner.keep is None else partial(self._keep, inner.keep)
         return Factored(
-            inner.otf, lambda field: self._hide(inner.select(field)), lambda y: inner.scatter(self._hide(y))
+            inner.otf,
+            lambda field: self._hide(inner.select(field)),
+            lambda y: inner.scatter(self._hide(y)),
+            keep,
         )
+
+    def _keep(self, keep: Linear, field: Tensor) -> Tensor:
+        keep(field)
+        self.op.window(field).masked_fill_(self.hidden, 0)
+        return field
 
     def embed(self, y: Tensor) -> Tensor:
         """The data with holes filled smoothly from around them, then op's way to its domain."""

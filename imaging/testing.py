@@ -100,7 +100,7 @@ def check_norm_bound(op: LinearOperator) -> None:
 
 
 def check_factored(op: LinearOperator) -> None:
-    """Where A = S K is claimed, S K is A, S only selects, and scatter is its transpose."""
+    """Where A = S K is claimed, S K is A, S only selects, scatter is its transpose, and keep is S^T S."""
     structure = op.factored()
     if structure is None:
         return
@@ -111,6 +111,8 @@ def check_factored(op: LinearOperator) -> None:
     assert twist <= 1e-12 * float(x.norm() * y.norm()), "scatter is not the transpose of select"
     seen = structure.select(structure.scatter(y))
     assert torch.equal(seen, structure.select(structure.scatter(seen))), "select does more than select"
+    kept = structure.scatter(structure.select(x))
+    assert torch.equal(structure.observed(x.clone()), kept), "keep is not scatter after select"
 
 
 def check_window(op: LinearOperator) -> None:

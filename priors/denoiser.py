@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from priors.precision import autocast
+from priors.precision import autocast, resolve
+from priors.strips import by_strips
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,24 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x + the two convolutions."""
+        return by_strips(self._whole(), x, reach=2)
+
+    def over(self, x: Tensor) -> Tensor:
+        """The same where nobody needs x any more: without gradients large ones are written over."""
+        return by_strips(self._whole(), x, reach=2, over=True)
+
+    def _whole(self) -> Callable[[Tensor], Tensor]:
         s, bias = self.sharpness, self.first.bias
         scaled = (s * self.first.weight, None if bias is None else s * bias)  # cheaper than scaling pictures
-        inner = functional.silu(functional.conv2d(x, *scaled, padding=1))
-        return x + functional.conv2d(inner, self.second.weight / s, self.second.bias, padding=1)
+        back = (self.second.weight / s, self.second.bias)
+        fresh = not torch.is_grad_enabled()  # what lies between is nobody else's
+
+        def whole(x: Tensor) -> Tensor:
+            inner = functional.silu(functional.conv2d(x, *scaled, padding=1), inplace=fresh)
+            change = functional.conv2d(inner, *back, padding=1)
+            return change.add_(x) if fresh and change.dtype == x.dtype else x + change
+
+        return whole
 
 
 class Denoiser(nn.Module):
@@ -123,8 +139,18 @@ class Denoiser(nn.Module):
 
     @property
     def feature_maps(self) -> float:
-        """About how many planes of the size of the picture it holds at one time, in float32."""
-        return 1.3 * self.config.widths[0]
+        """About how many planes of the size of the picture it holds at one time, in float32.
+
+        Where the decoder's last scale begins: what comes up and what was kept, the scale below, the picture.
+        """
+        wide, below = (*self.config.widths, 0)[:2]
+        maps = wide / 2 + below / 16  # a half and a quarter of the picture's side
+        return 3.0 * self.config.channels + (maps / 2 if self.mixed else maps)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a float32 picture without gradients runs in bfloat16 where the weights are."""
+        return resolve(self.precision, self.head.weight.device) == "bf16"
 
     def residual(self, x: Tensor, level: Tensor) -> Tensor:
         """N(x, sigma) / 2 for x of a suitable size and level (B or 1, 1, 1, 1)."""
@@ -135,17 +161,26 @@ class Denoiser(nn.Module):
         z = self.head(torch.cat([z, (4 * known).expand(z.shape[0], 1, *z.shape[2:])], dim=1))
         skips = []
         for encode, down in zip(self.encoders, self.downs, strict=True):
-            z = encode(z)
+            z = _through(encode, z)
             skips.append(z)
             z = down(z)
-        z = self.middle(z)
+        z = _through(self.middle, z)
         for decode, up in zip(reversed(self.decoders), reversed(self.ups), strict=True):
-            z = decode(up(z) + skips.pop())
+            z = up(z)
+            z = z + skips.pop() if torch.is_grad_enabled() else z.add_(skips.pop())
+            z = _through(decode, z)
         return functional.pixel_shuffle(self.tail(z), 2)
 
 
 def _stack(width: int, count: int, bias: bool, sharpness: float) -> nn.Sequential:
     return nn.Sequential(*(Block(width, bias=bias, sharpness=sharpness) for _ in range(count)))
+
+
+def _through(stack: Any, z: Tensor) -> Tensor:
+    """stack(z) for a z that nobody needs any more."""
+    for block in stack:
+        z = block.over(z)
+    return z
 
 
 def _wants_grad(network: nn.Module, x: Tensor) -> bool:
@@ -194,6 +229,7 @@ def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
         size = x.shape[dim]
         target = -(-size // multiple) * multiple
         if target > size:
-            place = torch.arange(target, device=x.device) % max(1, 2 * size - 2)
-            x = x.index_select(dim, torch.minimum(place, (2 * size - 2 - place).abs()))
+            place = torch.arange(size, target, device=x.device) % max(1, 2 * size - 2)
+            more = x.index_select(dim, torch.minimum(place, (2 * size - 2 - place).abs()))
+            x = torch.cat([x, more], dim)
     return x

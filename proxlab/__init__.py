@@ -1,6 +1,11 @@
 """The front door: arrays and files in, arrays and files out. Names resolve on first use."""
 
+import os
 from importlib import import_module
+
+# Large arrays in pages of 2 MB: with those of 4 KB a run of 16 megapixels took half as long again. torch asks
+# for this at its first tensor, on Linux alone; who has set it has decided.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME = {
     "deblur": "front",

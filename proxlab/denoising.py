@@ -200,16 +200,18 @@ def by_channels(prior: Prior, y: torch.Tensor, sigma: float | torch.Tensor) -> t
     raise UsageError(message)
 
 
-def feature_maps(network: Any) -> float:
-    """About how many planes of float32 in the size of the picture a network holds at one time.
+def feature_maps(network: Any, working: int = 4) -> float:
+    """About how many planes in the size of the picture a network holds at one time, in units of `working`
+    bytes, 4 or 8: the type of the picture.
 
-    A network says so itself, as `feature_maps`; one around another `network` holds what that one holds.
+    A network says so itself for float32, as `feature_maps`, and as `mixed` that then it works in half of it;
+    one around another `network` holds what that one holds.
     """
     told = getattr(network, "feature_maps", None)
     if isinstance(told, int | float):
-        return float(told)
+        return float(told) * (2 if working == 8 and getattr(network, "mixed", False) else 1)
     inner = getattr(network, "network", None)
-    return 300.0 if inner is None else feature_maps(inner)  # a stranger: a guess on the careful side
+    return 300.0 if inner is None else feature_maps(inner, working)  # a stranger: a guess on the careful side
 
 
 def _default(channels: int) -> str:

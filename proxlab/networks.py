@@ -75,14 +75,16 @@ def place(prior: Prior | None, device: torch.device, dtype: torch.dtype) -> None
         prior.network.to(device, dtype)
 
 
-def network_memory(prior: Prior | None, method: Method, shape: tuple[int, int, int]) -> int:
-    """Bytes of float32 that the feature maps of a network take at one time on a field (C, H, W)."""
+def network_memory(prior: Prior | None, method: Method, shape: tuple[int, int, int], working: int = 4) -> int:
+    """Bytes that the feature maps of a network take at one time on a field (C, H, W) of numbers of `working`
+    bytes.
+    """
     from proxlab.denoising import feature_maps
 
     if prior is None:
         return 0
     count = shape[0] if prior.channels == 1 and method.supports.together else 1
-    return bytes_of((count, *shape[1:]), feature_maps(prior.network))
+    return bytes_of((count, *shape[1:]), feature_maps(prior.network, working)) * working // 4
 
 
 def denoiser(task: Task) -> Denoise:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,10 @@ TILE = 1.85  # a tile in units of a picture: masks at the ends, a heap that keep
 PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every picture
 STORED = 4.0  # storing the result, for each channel
 GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel
+HEAP = (
+    32 << 20
+)  # bytes of an array from which on it goes back to the system when it is freed, as glibc has it
+HELD = 6.0  # what a method keeps for each channel while its network is at work
 LATER = 60_000_000  # libraries that come with the first network and the first linear algebra
 
 # FFTs of the whole field, and evaluations of the network, in a run that is left to itself; a step of those
@@ -70,9 +75,12 @@ def working_memory(method: Method, prior: Any, field: Shape, working: int) -> in
     """Bytes a method holds at its peak, its operator and its network's feature maps included."""
     from proxlab.networks import network_memory
 
-    alone = method.memory(field)
-    network = network_memory(prior, method, field)
-    return (alone + network) * working // 4  # a heap keeps most of what a data step freed
+    alone = method.memory(field) * working // 4
+    network = network_memory(prior, method, field, working)
+    picture = working * field[0] * field[1] * field[2]
+    if network and picture > HEAP:
+        return max(alone, network + int(HELD * picture))
+    return alone + network  # a heap keeps most of what a data step freed
 
 
 def needed_memory(method: Method, prior: Any, extent: Extent) -> int:
@@ -128,13 +136,13 @@ def measured_speed(prior: Any, channels: int) -> Speed:
     fft = _least(lambda: torch.fft.irfft2(torch.fft.rfft2(picture))) / 2 / picture.numel()
     if prior is None:
         return Speed(fft, 0.0)
-    from proxlab.denoising import by_channels, feature_maps
+    from proxlab.denoising import by_channels
 
+    if getattr(prior.network, "kind", None) == "unrolled":  # takes an operator: the denoiser inside
+        prior = replace(prior, network=prior.network.network)
     weight = next(iter(getattr(prior.network, "parameters", lambda: ())()), None)
     part = torch.rand(1, channels, 96, 96)
     part = part if weight is None else part.to(weight)
-    if getattr(prior.network, "kind", None) == "unrolled":  # takes an operator: by its feature maps
-        return Speed(fft, fft * feature_maps(prior.network))
     with torch.no_grad():
         network = _least(lambda: by_channels(prior, part, 0.05))
     return Speed(fft, network / 96**2)

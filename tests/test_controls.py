@@ -54,6 +54,11 @@ class WeightedSelect(WindowedBlur):
         return Factored(right.otf / 2, lambda x: 2 * right.select(x), lambda y: 2 * right.scatter(y))
 
 
+class WrongKeep(WindowedBlur):
+    def factored(self):
+        return super().factored()._replace(keep=lambda x: x)
+
+
 class WrongEmbed(WindowedBlur):
     def embed(self, y):
         return y
@@ -141,6 +146,7 @@ WRONG_OPERATORS = {
         "scatter is not the transpose of select",
     ),
     "select": (testing.check_factored, lambda k: WeightedSelect(k, SIZE), "select does more than select"),
+    "keep": (testing.check_factored, lambda k: WrongKeep(k, SIZE), "keep is not scatter after select"),
     "embed": (testing.check_window, lambda k: WrongEmbed(k, SIZE), "embed gives"),
     "overshoot": (testing.check_window, lambda k: Overshoot(k, SIZE), "embed overshoots"),
     "batch": (testing.check_batch, lambda k: MixesSamples(SIZE), "a batch of three differs"),

@@ -24,6 +24,14 @@ def test_relative_change_of_nothing_is_nothing_and_from_zero_is_absolute():
     assert relative_change(zero, torch.tensor([0.0, 2.0, 0.0])) == 2
 
 
+def test_relative_change_part_by_part_is_the_same(monkeypatch):
+    new, old = torch.rand(2, 1, 9, 7).transpose(2, 3), torch.rand(2, 1, 7, 9)
+    whole = relative_change(new, old)
+    monkeypatch.setattr("algorithms.state.PART", 10)
+    assert relative_change(new, old) == pytest.approx(whole, rel=1e-6)
+    assert math.isnan(relative_change(new / 0, old))
+
+
 def test_relative_change_carries_no_gradient():
     x = torch.ones(2, requires_grad=True)
     assert isinstance(relative_change(x, 2 * x), float)

@@ -15,7 +15,7 @@ import proxlab
 from imaging.files.picture import read_picture, write_picture
 from priors import base
 from priors.checkpoint import build, save_network
-from priors.denoiser import DenoiserConfig
+from priors.denoiser import Denoiser, DenoiserConfig
 from priors.lpn import LPN, LPNConfig
 from proxlab.__main__ import main
 from proxlab.denoising import choose_prior, feature_maps
@@ -345,3 +345,15 @@ def test_the_memory_of_a_learned_proximal_network_is_foreseen(config):
         network(y, 0.1)
     planes = live.peak / (4 * 512 * 256)
     assert planes < feature_maps(network) < 4 * planes
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("widths", [(16, 32, 64), (24, 48, 96)])
+def test_the_memory_of_a_denoiser_follows_its_shape_and_its_precision(widths, precision):
+    """Of float32 and of float64 pictures, which are never worked on in bfloat16."""
+    network = Denoiser(DenoiserConfig(widths=widths, blocks=(1, 1, 1)), precision=precision)
+    for working, dtype in ((4, torch.float32), (8, torch.float64)):
+        with torch.no_grad(), Live() as live:
+            network.to(dtype)(torch.rand(1, 1, 512, 512, dtype=dtype), 0.1)
+        planes = live.peak / (working * 512 * 512)
+        assert planes < 1.6 * feature_maps(network, working) < 3.2 * planes

@@ -104,3 +104,19 @@ def test_on_a_card_the_limit_is_what_is_free_there(monkeypatch):
 
 def test_the_machine_has_some_memory():
     assert machine_memory() > 1e8
+
+
+def test_large_arrays_of_a_data_step_are_gone_when_the_network_begins():
+    """Small ones stay in the heap: there the two add up."""
+    from proxlab.denoising import choose_prior
+    from proxlab.methods import load_method
+    from proxlab.networks import network_memory
+    from proxlab.plan import working_memory
+
+    method, prior = load_method("pnp"), choose_prior("denoiser-gray", 1)
+    for side, together in ((1024, True), (4096, False)):
+        field = (1, side, side)
+        parts = method.memory(field), network_memory(prior, method, field)
+        found = working_memory(method, prior, field, 4)
+        assert (found == sum(parts)) == together
+        assert found >= max(parts)

@@ -23,6 +23,12 @@ def test_neither_the_import_nor_the_help_loads_anything_heavy():
     assert run(f"import proxlab.job; {look}") != "[]"  # the check can fail
 
 
+def test_large_pages_are_asked_for_unless_somebody_has_decided():
+    look = "import os, proxlab; print(os.environ['THP_MEM_ALLOC_ENABLE'])"
+    assert run(f"import os; os.environ.pop('THP_MEM_ALLOC_ENABLE', None); {look}") == "1"
+    assert run(f"import os; os.environ['THP_MEM_ALLOC_ENABLE'] = '0'; {look}") == "0"
+
+
 def test_every_public_name_resolves_twice_to_the_same_object():
     for name in proxlab.__all__:
         first = getattr(proxlab, name)
