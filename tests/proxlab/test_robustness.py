@@ -30,6 +30,7 @@ TINY = {
     "short_shifts": True,
     "detailed": 1,
     "lipschitz": 3,
+    "exact": 0.5,
     "resamples": 20,
     "minutes": None,
 }
@@ -175,15 +176,19 @@ def test_what_was_made_for_another_method_is_tried_on_each(done):
         assert worst >= max(v for (method, _), v in tried.items() if method == name) - 1e-9
 
 
-def test_a_weaker_attack_than_chance_or_transfer_is_flagged(pictures, monkeypatch):
-    honest = units.attack
+def lame(honest):
+    """An attack that finds nothing."""
 
-    def lame(bound, problem, threat, effort, start):
+    def attack(bound, problem, threat, effort, start):
         found, flags = honest(bound, problem, threat, effort, start)
         half = found.perturbation * 0
         return type(found)(half, found.error * 0.5, found.trace, found.gradient, 1), flags
 
-    monkeypatch.setattr(units, "attack", lame)
+    return attack
+
+
+def test_a_weaker_attack_than_chance_or_transfer_is_flagged(pictures, monkeypatch):
+    monkeypatch.setattr(units, "attack", lame(units.attack))
     record = study(pictures)
     names = {f["name"] for f in record["flags"] if f["level"] == "error"}
     assert "beaten" in names and unreliable(record)
@@ -203,7 +208,9 @@ def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch
     (tmp_path / "photos").mkdir()
     for n, picture in enumerate(pictures):
         write_picture(f"photos/{n}.png", np.uint8(255 * picture))
-    (tmp_path / "half.py").write_text("def f(op, y):\n    return y / 2\n")
+    (tmp_path / "half.py").write_text(
+        "def f(op, y):\n    return y / 2\n\n\ndef g(op, y):\n    return 9 * y\n"
+    )
     from proxlab import study as module
 
     monkeypatch.setitem(module.PROTOCOLS, "quick", module.Protocol("quick", **TINY, restarts=1))
@@ -223,7 +230,72 @@ def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch
     assert main(command) == 2
     assert "holds a report already" in capsys.readouterr().err
     assert main([*command, "--resume", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["curves"]["half:f"]
+    record = json.loads(capsys.readouterr().out)
+    assert record["curves"]["half:f"]
+    command += ["--out", "third"]
+    assert main([*command, "--sizes", "pixels=3"]) == 2 and "no size 'pixels'" in capsys.readouterr().err
+    monkeypatch.setattr(units, "attack", lame(units.attack))
+    command[2] = "half:g"
+    assert main([*command, "--sizes", "draws=1"]) == 5  # chance beats the attack: not to be believed
+    assert "is unreliable" in capsys.readouterr().out
+    assert json.loads((tmp_path / "third/report.json").read_text())["protocol"]["draws"] == 1
+
+
+def test_a_study_cut_to_the_clock_is_made_again_by_the_command_it_prints(pictures, tmp_path, monkeypatch):
+    """Whatever the machine does meanwhile: speeds are not what the second one depends on."""
+    from proxlab.trials import preparation
+    from proxlab.trials.protocol import Speed, as_options, read_sizes
+
+    many = [*pictures, *(p.T for p in pictures)]  # the last two are tuned on
+    slow = Speed(dict.fromkeys(TINY["levels"], 9.0), 9.0, 9.0)
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: slow)
+    cut = study(many, minutes=0.5)
+    assert cut["cuts"] and cut["protocol"]["attack_levels"] == [0.06]
+    words = as_options(protocol_of(cut)).split()
+    sizes = read_sizes(words[words.index("--sizes") + 1])
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: Speed({0.02: 1e-9}, 1e-9, 1e-9))
+    again = robustness({"shrink": shrink, "blind": blind}, many, PSF, sizes=sizes, device="cpu")
+    assert not again["cuts"]
+    for part in ("curves", "stability", "shifts", "details", "flags", "boxes", "weights", "tuned_on"):
+        assert again[part] == cut[part], part
+
+
+def protocol_of(record):
+    from proxlab.trials.protocol import Protocol
+
+    lists = {k: tuple(v) if isinstance(v, list) else v for k, v in record["protocol"].items()}
+    return Protocol(**lists)
+
+
+def test_a_resumed_study_keeps_its_plan_on_a_slower_machine(pictures, tmp_path, monkeypatch):
+    from proxlab.trials import preparation
+    from proxlab.trials.protocol import Speed
+
+    fast, slow = (Speed(dict.fromkeys(TINY["levels"], s), s, s) for s in (1e-9, 99.0))
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: fast)
+    whole = study(pictures, tmp_path / "r", minutes=1)
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: slow)
+    again = study(pictures, tmp_path / "r", minutes=1, resume=True)
+    assert again["protocol"] == whole["protocol"] and again["curves"] == whole["curves"]
+    assert not again["cuts"] and len(again["pictures"]) == 2
+    assert study(pictures, minutes=1)["cuts"]  # what the slow machine would have planned by itself
+
+
+def test_the_gain_of_a_linear_method_is_told_and_nothing_measured_exceeds_it(pictures):
+    four = [*pictures, *(p.T for p in pictures)]
+    record = robustness({"tikhonov": "tikhonov"}, four, PSF, sizes={**TINY, "exact": 0.01}, device="cpu")
+    table = record["stability"]["tikhonov"]
+    top = table["lipschitz_quadratic"]
+    assert top["kind"] == "exact to 1 %" and "Lanczos" in top["definition"]
+    for name in ("lipschitz_local", "lipschitz_random", "rms_gain"):
+        assert table[name]["value"] <= 1.011 * top["value"], name
+    assert table["lipschitz_local"]["value"] > 0.8 * top["value"]  # three steps of ascent, from below
+
+
+def test_quick_never_looks_at_the_clock():
+    from proxlab.trials.protocol import PROTOCOLS
+
+    assert all(p.minutes is None for p in PROTOCOLS.values())
 
 
 def test_mistakes_are_answered(pictures, tmp_path):
