@@ -124,41 +124,45 @@ def by_tikhonov(
 
 
 def by_variation(reconstruct: Reconstructor, op: Any, *, lam: float) -> Linearised:
-    """Values of the reconstructor, the pullback of total variation at its own minimiser x.
-
-    u -> A (A^T A + lam D^T W D)^-1 u, W the second derivative of sqrt(|d|^2 + ROUND^2) at d = D x: the
-    implicit function theorem for the rounded problem.
-    """
+    """Values of the reconstructor, the pullback of total variation at its own minimiser x."""
 
     def at(y: Tensor) -> tuple[Tensor, Pullback]:
         """The result for y, and the pullback of total variation there."""
         with torch.no_grad():
             x = reconstruct(op, y)
         full = x if tuple(x.shape[1:]) == tuple(op.img_size) else unwindow(op, x)
-        d = differences(full)
-        size = (d.square().sum((1, 2), keepdim=True) + ROUND**2).sqrt()
-
-        def bent(v: Tensor) -> Tensor:
-            dv = differences(v)
-            along = (d * dv).sum((1, 2), keepdim=True) / size.square()
-            return op.A_adjoint(op.A(v)) + lam * differences_adjoint((dv - d * along) / size)
-
-        stiffness = lam * float((1 / size).mean())
-
-        def pull(u: Tensor) -> Tensor:
-            """op.A of the solve, to a tolerance; the quadratic one where it is missed."""
-            b = unwindow(op, u)
-            try:
-                v = conjugate_gradient(
-                    bent, b, precondition=_smoother(op, b, stiffness), rtol=0.03, max_iter=200
-                )
-            except SolveError:  # the quadratic direction will do
-                v = solve_quadratic(op, b, stiffness)
-            return op.A(v)
-
-        return window(op, full), pull
+        pull = variation_pullback(op, full, lam=lam)
+        return window(op, full), lambda u: pull(unwindow(op, u))
 
     return at
+
+
+def variation_pullback(op: Any, x: Tensor, *, lam: float) -> Pullback:
+    """J^T at the minimiser x of |A x - y|^2 / 2 + lam TV(x), y -> x; u on the operator's domain.
+
+    u -> A (A^T A + lam D^T W D)^-1 u, W the second derivative of sqrt(|d|^2 + ROUND^2) at d = D x: the
+    implicit function theorem for the rounded problem.
+    """
+    d = differences(x)
+    size = (d.square().sum((1, 2), keepdim=True) + ROUND**2).sqrt()
+    stiffness = lam * float((1 / size).mean())
+
+    def bent(v: Tensor) -> Tensor:
+        dv = differences(v)
+        along = (d * dv).sum((1, 2), keepdim=True) / size.square()
+        return op.A_adjoint(op.A(v)) + lam * differences_adjoint((dv - d * along) / size)
+
+    @torch.no_grad()
+    def pull(u: Tensor) -> Tensor:
+        """op.A of the solve, to a tolerance; the quadratic one where it is missed."""
+        try:
+            v = conjugate_gradient(bent, u, precondition=_smoother(op, u, stiffness), rtol=0.03, max_iter=200)
+        except SolveError:  # the quadratic direction will do
+            v = solve_quadratic(op, u, stiffness)
+        back: Tensor = op.A(v)
+        return back
+
+    return pull
 
 
 def straight_through(reconstruct: Reconstructor, op: Any) -> Linearised:

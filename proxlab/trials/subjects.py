@@ -137,11 +137,21 @@ def _subject(name: str, target: Any, setting: tuple[str, int, Any]) -> Subject:
         found = loader(target)
         if hasattr(found, "recipe"):  # of one psf: the method continues what it sees beyond the borders
             one = _of_method(name, load_method("stnn"), (setting[0], setting[1], target))
-            return replace(one, bound=_bound(found), told=found.recipe.preprocess.startswith(TOLD))
+            text = f"{one.summary}; {_noise_of(found.recipe)}"
+            told = found.recipe.preprocess.startswith(TOLD)
+            return replace(one, summary=text, bound=_bound(found), told=told)
         found.network.to(setting[0])
         return _of_function(name, found, f"the network {target}")
     check_name(target)  # raises, with the nearest name
     raise AssertionError
+
+
+def _noise_of(recipe: Any) -> str:
+    """Whether the network was trained on noisy data: without, it meets noise for the first time here."""
+    if recipe.inject == "none" or not recipe.noise[1]:
+        return "trained without noise"
+    low, high = recipe.noise
+    return f"trained with noise of {low:g}" + (f" to {high:g}" if high > low else "")
 
 
 def _loader() -> Callable[[str], Any] | None:

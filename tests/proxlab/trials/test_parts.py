@@ -423,6 +423,7 @@ def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(sce
     path = str(tmp_path / "own.safetensors")
     save_network(path, made.network(), {"recipe": asdict(made)})
     subject = find_subjects([path], device="cpu", seed=0)[0]
+    assert subject.summary.endswith("; trained with noise of 0 to 0.02")
     assert not subject.told and subject.prior == "own" and len(subject.digest) == 64
     op = scene.operator()
     x = subject.at(0.01).reconstruct(op, tensor(scene.data(), "cpu"))
