@@ -241,7 +241,7 @@ def quick(args: argparse.Namespace) -> str:
         with clock(args.cpu), tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             record = robustness(
-                ["wiener", "tikhonov", "tv", "pnp"], args.images, "gaussian:1.3", out=folder, say=print,
+                ["tv", "pnp", "unrolled", "stnn"], args.images, "gaussian:1.3", out=folder, say=print,
                 protocol="standard" if minutes else "quick", minutes=minutes or None, sizes=sizes,
                 device="cpu",
             )  # fmt: skip
@@ -249,7 +249,7 @@ def quick(args: argparse.Namespace) -> str:
         p, work = record["protocol"], record["seconds_of_work"]
         name = "--quick" if minutes == 0 else f"--standard --minutes {minutes:g}"
         size = f"{p['pictures']} pictures of {p['side']}x{p['side']}, {p['attacked']} attacked, "
-        size += f"{p['iterations']} iterations"
+        size += f"{p['iterations']} iterations, budgets {', '.join(f'{b:g}' for b in p['attack_levels'])}"
         planned = record["seconds_expected"]
         cells = [f"{v:.0f}" for v in (planned, work, real)]
         rows.append([name, size, *cells, f"{planned / work:.2f}", "; ".join(record["cuts"]) or "nothing"])
