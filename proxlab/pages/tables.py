@@ -49,8 +49,8 @@ def curve_table(record: Mapping[str, Any]) -> str:
                     _stat(e["estimated"]),
                     _stat(e["worst"]),
                     *(
-                        number(e[f"{k}_{m}"], 3)
-                        for m in ("psnr", "ssim", "patch")
+                        DASH if e[f"{k}_{m}"] is None else f"{e[f'{k}_{m}']:.{digits}f}"
+                        for m, digits in (("psnr", 1), ("ssim", 3), ("patch", 3))
                         for k in ("random", "worst")
                     ),
                     _difference(e["against_tv"]),

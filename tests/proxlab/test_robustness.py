@@ -14,7 +14,7 @@ from imaging.files.picture import write_picture
 from proxlab import robustness
 from proxlab.__main__ import main
 from proxlab.errors import UsageError
-from proxlab.pages.charts import Frame, Line, lines_chart, ticks, tradeoff_chart
+from proxlab.pages.charts import KEY, Frame, Line, lines_chart, ticks, tradeoff_chart
 from proxlab.pages.verdict import unreliable, verdict_of
 from proxlab.trials import origin, subjects, units
 
@@ -425,6 +425,13 @@ def test_a_chart_puts_its_points_where_they_belong():
     assert ticks(0.0, 0.07) == pytest.approx([0, 0.02, 0.04, 0.06])
 
 
+def test_a_logarithmic_chart_gives_equal_ratios_equal_room():
+    frame = Frame((0, 1), (5.0, 2000.0), ("x", "y"), "a chart", log=True)
+    assert frame.py(10) - frame.py(20) == pytest.approx(frame.py(500) - frame.py(1000))
+    assert frame.rows() == [5, 10, 20, 50, 100, 200, 500, 1000, 2000] and frame.py(1) == frame.py(5)
+    assert Frame((0, 1), (0.01, 9000.0), ("x", "y"), "", log=True).rows() == [0.01, 0.1, 1, 10, 100, 1000]
+
+
 def test_the_bound_is_drawn_where_it_is():
     frame = Frame((0, 4), (-1, 2), ("eta", "C"), "trade-off")
     chart = tradeoff_chart((6.0, 2.0), {"m": (3.0, 0.5)}, frame)
@@ -439,7 +446,7 @@ def test_names_stay_inside_the_chart_and_apart():
     chart = lines_chart([Line(n, 0, [(0, 0, 0, 0), (1, 0.01, 0, 0)]) for n in names], frame)
     places = sorted(float(y) for y in re.findall(r'class="name t0" x="[\d.]+" y="([\d.]+)"', chart))
     assert len(places) == 9 and places[-1] <= 300 and min(np.diff(places)) > 12.9
-    assert frame.right + 8 + 7 * len(names[0]) < 460 < Frame((0, 1), (0, 1), ("x", "y"), "").right + 20
+    assert frame.right + 8 + KEY + 7 * 24 < 460 < Frame((0, 1), (0, 1), ("x", "y"), "").right + 20 + KEY
 
 
 def test_a_flag_of_many_methods_is_one_item():
