@@ -55,14 +55,14 @@ QUICK = Protocol(  # fixed sizes, and no look at the clock: the same numbers on 
     draws=3,
     attacked=2,
     attack_levels=(0.03, 0.08),
-    iterations=20,
+    iterations=16,
     restarts=1,
     boxes=(),
     shifted=1,
     short_shifts=False,
     detailed=1,
-    lipschitz=10,
-    exact=0.02,
+    lipschitz=8,
+    exact=0.03,
     resamples=200,
     minutes=None,
 )
@@ -253,7 +253,7 @@ def _ladder(p: Protocol) -> Iterator[dict[str, Any]]:
     yield {"attacked": min(p.attacked, 4), "shifted": min(p.shifted, 4), "detailed": min(p.detailed, 4)}
     yield {"iterations": min(p.iterations, 50), "draws": min(p.draws, 10)}
     yield {"attacked": min(p.attacked, 2), "lipschitz": min(p.lipschitz, 20)}
-    yield {"boxes": (), "exact": 0.02 * (p.exact > 0)}
+    yield {"boxes": (), "exact": 0.03 * (p.exact > 0)}
     yield {"iterations": min(p.iterations, 30), "draws": min(p.draws, 3)}
     yield {"shifted": 1, "detailed": 1, "lipschitz": min(p.lipschitz, 10)}
     yield {"attack_levels": few, "iterations": min(p.iterations, 20)}

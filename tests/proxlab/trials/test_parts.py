@@ -145,8 +145,8 @@ def test_the_cost_of_a_plan_by_hand():
     p = replace(QUICK, boxes=(2.0,))
     parts = seconds(p, speed, others=3)
     assert parts["noise"] == 8 * 5 * (1 + 2 + 3) and parts["transfer"] == 2 * 3 * (2 + 5) / 2
-    assert parts["shift"] == 1 * 19 * 2 and parts["exact"] == 34 * 0.5 == exact_steps(p) * 0.5
-    assert parts["worst"] == 2 * 3 * (23 * 7 + 11 * 2 + 5)  # two pictures, two levels and a box
+    assert parts["shift"] == 1 * 19 * 2 and parts["exact"] == 28 * 0.5 == exact_steps(p) * 0.5
+    assert parts["worst"] == 2 * 3 * (19 * 7 + 10 * 2 + 5)  # two pictures, two levels and a box
     assert seconds(replace(p, exact=0.0), speed, others=3)["exact"] == 0
 
 
