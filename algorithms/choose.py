@@ -49,7 +49,7 @@ class Spectra:
     penalty: Tensor
     count: Tensor
 
-    def filtered(self, lam: float) -> Tensor:
+    def filtered(self, lam: Tensor | float) -> Tensor:
         """The share of each frequency that Tikhonov's estimate leaves unexplained."""
         return lam * self.penalty / (self.otf + lam * self.penalty).clamp_min(1e-300)
 
@@ -95,12 +95,7 @@ def gcv_weight(op: Any, y: Tensor, *, penalty: Penalty = "gradient", seed: int) 
     """
     s = spectra(op, y, penalty)
     if s is not None:
-
-        def score(log_lam: float) -> float:
-            left = s.filtered(math.exp(log_lam))
-            return float(((s.count * left.square() * s.power).sum() / (s.count * left).sum() ** 2).log())
-
-        return _minimise(score, "gcv", coarse=40)
+        return _minimise(lambda t: float(gcv_score(s, t)), "gcv", coarse=40)
     generator = torch.Generator().manual_seed(seed)
     probe = torch.empty(y.shape, dtype=y.dtype).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
     pair = torch.cat([y, probe.to(y)])
@@ -130,15 +125,45 @@ def evidence_weight(op: Any, y: Tensor, *, sigma: float) -> Choice | None:
     s = spectra(op, y)
     if s is None:
         return None
+    choice = _minimise(lambda t: float(evidence_score(s, t, sigma=sigma)), "evidence", coarse=40)
+    return Choice(sigma**2 / choice.value, choice.rule, (choice.rise[1], choice.rise[0]))
+
+
+def gcv_score(s: Spectra, log_lam: Tensor | float) -> Tensor:
+    """The logarithm of the criterion of gcv_weight, a number that autograd follows."""
+    left = s.filtered(_exp(log_lam))
+    return ((s.count * left.square() * s.power).sum() / (s.count * left).sum() ** 2).log()
+
+
+def evidence_score(s: Spectra, log_lam: Tensor | float, *, sigma: float) -> Tensor:
+    """The criterion of evidence_weight over lam = sigma^2 / c, a number that autograd follows."""
     seen = s.penalty > 0
     gain, power, count = s.otf[seen] / s.penalty[seen], s.power[seen], s.count[seen]
+    variance = sigma**2 * (1 + gain / _exp(log_lam))
+    return (count * (variance.log() + power / variance)).sum() / count.sum()
 
-    def score(log_lam: float) -> float:
-        variance = sigma**2 * (1 + math.exp(-log_lam) * gain)
-        return float((count * (variance.log() + power / variance)).sum() / count.sum())
 
-    choice = _minimise(score, "evidence", coarse=40)
-    return Choice(sigma**2 / choice.value, choice.rule, (choice.rise[1], choice.rise[0]))
+def weight_slope(score: Callable[[Tensor, Tensor], Tensor], y: Tensor, lam: float) -> Tensor:
+    """d lam / d y of the weight that minimises score(log lam, y): the implicit function theorem, y's shape.
+
+    Zero where lam is no minimum inside, as at an end of the range tried: there it does not follow the data.
+
+    >>> y = torch.tensor([2.0, 3.0])
+    >>> weight_slope(lambda t, y: (t - y.sum().log()) ** 2, y, 5.0)  # lam = y_1 + y_2
+    tensor([1., 1.])
+    """
+    with torch.enable_grad():
+        data = y.detach().clone().requires_grad_()
+        t = torch.tensor(math.log(lam), dtype=torch.float64, device=y.device, requires_grad=True)
+        (first,) = torch.autograd.grad(score(t, data), t, create_graph=True)
+        (second,) = torch.autograd.grad(first, t, retain_graph=True)
+        (mixed,) = torch.autograd.grad(first, data)
+    inside = math.exp(LOG_RANGE[0]) * 1.1 < lam < math.exp(LOG_RANGE[1]) / 1.1 and float(second) > 0
+    return -lam * mixed / second.to(mixed) if inside else torch.zeros_like(y)
+
+
+def _exp(log_lam: Tensor | float) -> Tensor | float:
+    return log_lam.exp() if isinstance(log_lam, Tensor) else math.exp(log_lam)
 
 
 def moment_weight(y: Tensor, *, sigma: float, valid: Tensor | None) -> Choice:

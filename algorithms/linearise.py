@@ -88,57 +88,81 @@ def by_autograd(reconstruct: Reconstructor, op: Any) -> Linearised:
     return at
 
 
-def by_tikhonov(reconstruct: Reconstructor, op: Any, *, lam: float | Callable[[Tensor], float]) -> Linearised:
-    """Values of the reconstructor, the pullback of Tikhonov's estimate: u -> A (A^T A + lam L^T L)^-1 u.
+def by_tikhonov(
+    reconstruct: Reconstructor,
+    op: Any,
+    *,
+    lam: float | Callable[[Tensor], float],
+    slope: Callable[[Tensor, float], Tensor] | None = None,
+) -> Linearised:
+    """Values of the reconstructor, the pullback of Tikhonov's estimate: u -> A v, v = (A^TA + lam L^TL)^-1 u.
 
-    Exact (to ROUGH) for Tikhonov and Wiener of a fixed weight; where they choose it, lam is the function
-    y -> weight, whose own change the pullback leaves out. A surrogate for anything else that deblurs with the
-    operator (backward pass differentiable approximation: Athalye, Carlini, Wagner 2018).
+    Exact (to ROUGH) for Tikhonov and Wiener of a fixed weight. Where they choose it, lam is the function
+    y -> weight, and slope the function (y, weight) -> d weight / d y, which adds -<v, L^T L x> slope: data
+    that pass for sharper get less smoothing, and this is where such a method is weakest. Without slope that
+    part is left out. A surrogate for anything else that deblurs with the operator (backward pass
+    differentiable approximation: Athalye, Carlini, Wagner 2018).
     """
 
     def at(y: Tensor) -> tuple[Tensor, Pullback]:
+        """The result for y, and the pullback at the weight there."""
         weight = lam(y) if callable(lam) else lam
-        return _value(reconstruct, op, y), lambda u: op.A(_solve_quadratic(op, unwindow(op, u), weight))
+        if slope is None:
+            return _value(reconstruct, op, y), lambda u: op.A(solve_quadratic(op, unwindow(op, u), weight))
+        with torch.no_grad():
+            x = reconstruct(op, y)
+        full = x if tuple(x.shape[1:]) == tuple(op.img_size) else unwindow(op, x)
+        bent, turn = _penalised(full), slope(y, weight)
+
+        def pull(u: Tensor) -> Tensor:
+            v = solve_quadratic(op, unwindow(op, u), weight)
+            return op.A(v) - (v * bent).sum((1, 2, 3), keepdim=True) * turn
+
+        return window(op, full), pull
 
     return at
 
 
 def by_variation(reconstruct: Reconstructor, op: Any, *, lam: float) -> Linearised:
-    """Values of the reconstructor, the pullback of total variation at its own minimiser x.
-
-    u -> A (A^T A + lam D^T W D)^-1 u, W the second derivative of sqrt(|d|^2 + ROUND^2) at d = D x: the
-    implicit function theorem for the rounded problem.
-    """
+    """Values of the reconstructor, the pullback of total variation at its own minimiser x."""
 
     def at(y: Tensor) -> tuple[Tensor, Pullback]:
         """The result for y, and the pullback of total variation there."""
         with torch.no_grad():
             x = reconstruct(op, y)
         full = x if tuple(x.shape[1:]) == tuple(op.img_size) else unwindow(op, x)
-        d = differences(full)
-        size = (d.square().sum((1, 2), keepdim=True) + ROUND**2).sqrt()
-
-        def bent(v: Tensor) -> Tensor:
-            dv = differences(v)
-            along = (d * dv).sum((1, 2), keepdim=True) / size.square()
-            return op.A_adjoint(op.A(v)) + lam * differences_adjoint((dv - d * along) / size)
-
-        stiffness = lam * float((1 / size).mean())
-
-        def pull(u: Tensor) -> Tensor:
-            """op.A of the solve, to a tolerance; the quadratic one where it is missed."""
-            b = unwindow(op, u)
-            try:
-                v = conjugate_gradient(
-                    bent, b, precondition=_smoother(op, b, stiffness), rtol=0.03, max_iter=200
-                )
-            except SolveError:  # the quadratic direction will do
-                v = _solve_quadratic(op, b, stiffness)
-            return op.A(v)
-
-        return window(op, full), pull
+        pull = variation_pullback(op, full, lam=lam)
+        return window(op, full), lambda u: pull(unwindow(op, u))
 
     return at
+
+
+def variation_pullback(op: Any, x: Tensor, *, lam: float) -> Pullback:
+    """J^T at the minimiser x of |A x - y|^2 / 2 + lam TV(x), y -> x; u on the operator's domain.
+
+    u -> A (A^T A + lam D^T W D)^-1 u, W the second derivative of sqrt(|d|^2 + ROUND^2) at d = D x: the
+    implicit function theorem for the rounded problem.
+    """
+    d = differences(x)
+    size = (d.square().sum((1, 2), keepdim=True) + ROUND**2).sqrt()
+    stiffness = lam * float((1 / size).mean())
+
+    def bent(v: Tensor) -> Tensor:
+        dv = differences(v)
+        along = (d * dv).sum((1, 2), keepdim=True) / size.square()
+        return op.A_adjoint(op.A(v)) + lam * differences_adjoint((dv - d * along) / size)
+
+    @torch.no_grad()
+    def pull(u: Tensor) -> Tensor:
+        """op.A of the solve, to a tolerance; the quadratic one where it is missed."""
+        try:
+            v = conjugate_gradient(bent, u, precondition=_smoother(op, u, stiffness), rtol=0.03, max_iter=200)
+        except SolveError:  # the quadratic direction will do
+            v = solve_quadratic(op, u, stiffness)
+        back: Tensor = op.A(v)
+        return back
+
+    return pull
 
 
 def straight_through(reconstruct: Reconstructor, op: Any) -> Linearised:
@@ -159,16 +183,23 @@ def _value(reconstruct: Reconstructor, op: Any, y: Tensor) -> Tensor:
     return result(reconstruct, op, y)
 
 
+def _penalised(x: Tensor) -> Tensor:
+    """L^T L x of the gradient penalty."""
+    size = (x.shape[-2], x.shape[-1])
+    return irfft2(rfft2(x) * penalty_spectrum("gradient", size, x), size)
+
+
 @torch.no_grad()
-def _solve_quadratic(op: Any, b: Tensor, lam: float) -> Tensor:
+def solve_quadratic(op: Any, b: Tensor, lam: float) -> Tensor:
     """(A^T A + lam L^T L)^-1 b to ROUGH; where that takes too long, its circulant guess."""
     try:
-        return _solve_at(op, b, lam)
+        return solve_normal(op, b, lam, budget=ROUGH)
     except SolveError:  # a direction is wanted, not an exception
         return _smoother(op, b, lam)(b)
 
 
-def _solve_at(op: Any, b: Tensor, lam: float) -> Tensor:
+def solve_normal(op: Any, b: Tensor, lam: float, *, budget: tuple[float, int]) -> Tensor:
+    """The same to (relative residual, most steps), exactly where A^T A is diagonal; SolveError beyond."""
     structure, size = factored(op), (b.shape[-2], b.shape[-1])
     spectrum = lam * penalty_spectrum("gradient", size, b)
     if structure is None:
@@ -176,12 +207,12 @@ def _solve_at(op: Any, b: Tensor, lam: float) -> Tensor:
             lambda v: op.A_adjoint(op.A(v)) + irfft2(rfft2(v) * spectrum, size),
             b,
             precondition=lambda v: irfft2(rfft2(v) / (spectrum + 0.5), size),
-            rtol=ROUGH[0],
-            max_iter=ROUGH[1],
+            rtol=budget[0],
+            max_iter=budget[1],
         )
     if sees_everything(op):
         return irfft2(rfft2(b) / (power_of(structure.otf) + spectrum), size)
-    return solve_in_frequency(structure, b, 1.0, x0=None, budget=ROUGH, base=spectrum)
+    return solve_in_frequency(structure, b, 1.0, x0=None, budget=budget, base=spectrum)
 
 
 def _smoother(op: Any, like: Tensor, stiffness: float) -> Pullback:

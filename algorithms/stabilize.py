@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 
 from algorithms.choose import gcv_weight
 from algorithms.classical import Penalty, penalty_spectrum, tikhonov
 from algorithms.krylov import cgls
+from algorithms.linearise import variation_pullback
 from algorithms.splitting_variation import Penalties, sees_everything, split_variation
 from algorithms.variation import TotalVariation
 from imaging.fft import convolve, half_weights, power_of
@@ -147,7 +149,8 @@ class Quadratic:
 class Variation:
     """Total variation deblurring, `n_iter` steps; the weight factor * sigma^1.5 of the noise.
 
-    sigma is estimated where it is None. Needs an operator that is a selection after a circular convolution
+    sigma is estimated where it is None. Autograd is given the derivative at the fixed point, its weight held.
+    Needs an operator that is a selection after a circular convolution
     (split_variation's TypeError else).
     """
 
@@ -159,15 +162,32 @@ class Variation:
         return torch.cat([self._one(op, one) for one in y.split(1)])
 
     def _one(self, op: Any, y: Tensor) -> Tensor:
-        sigma = max(QUIET, float(_level(op, y, self.sigma)))
-        tv = TotalVariation(self.factor * sigma**1.5)
-        penalties = Penalties(0.05, 40 * tv.lam)
-        states = split_variation(LeastSquares(op, y), tv, penalties=penalties, x0=embed(op, y))
-        return next(islice(states, self.n_iter - 1, None)).x
+        sigma = max(QUIET, float(_level(op, y.detach(), self.sigma)))
+        x: Tensor = _FixedPoint.apply(y, op, self.factor * sigma**1.5, self.n_iter)
+        return x
 
     def response(self, op: Any, y: Tensor) -> Tensor | None:
         """None: not linear."""
         return None
+
+
+class _FixedPoint(torch.autograd.Function):
+    """Total variation forwards, its implicit derivative backwards: no iteration is stored."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, op: Any, lam: float, n_iter: int) -> Tensor:
+        tv, penalties = TotalVariation(lam), Penalties(0.05, 40 * lam)
+        states = split_variation(LeastSquares(op, y), tv, penalties=penalties, x0=embed(op, y))
+        x = next(islice(states, n_iter - 1, None)).x
+        ctx.save_for_backward(x)
+        ctx.problem = (op, lam)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor, None, None, None]:
+        (x,), (op, lam) = ctx.saved_tensors, ctx.problem
+        return variation_pullback(op, x, lam=lam)(u), None, None, None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Does the attack find what is known, does it find more than chance, and whom should one trust?
 
     python benchmarks/stability.py known
-    python benchmarks/stability.py networks --images DIR --networks FILE...
+    python benchmarks/stability.py networks --images DIR [--networks FILE...]
     python benchmarks/stability.py quick --images DIR [--cpu]
     python benchmarks/stability.py table --images DIR --methods A B ... [--folder KEPT] [--cpu]
 
@@ -16,7 +16,6 @@ processor on one thread instead of the wall's, for a machine that has other thin
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 import time
@@ -29,14 +28,15 @@ from unittest.mock import patch
 
 import torch
 from common import RESULTS, circumstances, markdown, pictures, set_name, write_text
+from stability_networks import BUDGETS, networks
 from torch import Tensor
 
 from algorithms import sanity
-from algorithms.attack import Effort, Threat, descending, search, worst_case
+from algorithms.attack import Effort, Threat, search, worst_case
 from algorithms.choose import evidence_weight
 from algorithms.linearise import by_autograd
 from algorithms.lipschitz import local_lipschitz
-from algorithms.stability import Errors, measure, rms_gain, worst_constant
+from algorithms.stability import measure, rms_gain
 from algorithms.stabilize import ConjugateGradients, GaussianFilter, Quadratic
 from imaging.blur import CircularBlur
 from imaging.fft import half_weights
@@ -45,8 +45,6 @@ from imaging.psf.text import parse_psf
 PSFS = {"gaussian 1.3": "gaussian:1.3", "motion 9": "motion:9@30", "disk 3": "disk:3", "shake": "shake:0"}
 SIDE, DENSE, ITERATIONS, DRAWS = 64, 24, 50, 40
 WEIGHTS = (1e-4, 1e-2)
-BUDGETS = (0.01, 0.03, 0.08)
-PARTS = ("known", "networks", "quick", "table")
 Reconstruct = Callable[[Any, Tensor], Tensor]
 
 
@@ -165,61 +163,6 @@ def controls() -> str:
     return markdown(["negative controls", "flags"], rows)
 
 
-def networks(args: argparse.Namespace) -> str:
-    """Factors between the worst case found and random noise of the same norm, for networks of one psf."""
-    from priors.base import find, load
-    from priors.deblurring import chain_of, recipe_behind
-
-    rows, side = [], args.side or 128
-    cut = [p[(n := p.shape[0] // 2 - side // 2) : n + side, (m := p.shape[1] // 2 - side // 2) : m + side]
-           for p in pictures(args.images, args.limit).values()]  # fmt: skip
-    x = torch.stack([torch.from_numpy(p.copy())[None].float() for p in cut])
-    for file in args.networks:
-        network = load(file)
-        recipe = recipe_behind(network)
-        op, run = recipe.operator(side, side).to(x), chain_of(network.eval())
-        y = op.A(x)
-        sizes = [share * y.flatten(1).norm(dim=1) for share in BUDGETS]
-        effort = Effort(args.iterations, 1, seed=0)
-        found = descending(by_autograd(run, op), y, x, [Threat("l2", size) for size in sizes], effort)
-        for share, size, worst in zip(BUDGETS, sizes, found, strict=True):
-            random = measure(run, op, x, y, list(noises_of(y, size, args.draws)))
-            attacked = Errors(
-                random.clean, worst.error[:, None], worst.error[:, None], size.double()[:, None]
-            )
-            best = random.noisy.amax(1)
-            rows.append([
-                Path(file).name.removesuffix(".safetensors"), f"{100 * share:g} %",
-                f"{float((random.noisy.mean(1) / x.flatten(1).norm(dim=1)).mean()):.3f}",
-                f"{float((worst.error / x.flatten(1).norm(dim=1)).mean()):.3f}",
-                f"{float((worst.error / random.noisy.mean(1)).mean()):.2f}",
-                f"{float((worst.error / best).min()):.2f}",
-                f"{worst_constant(random):.3g}", f"{worst_constant(attacked):.3g}",
-            ])  # fmt: skip
-            print(*rows[-1], flush=True)
-    marks = ", ".join(
-        f"{Path(f).name.removesuffix('.safetensors')} {hashlib.sha256(find(f).read_bytes()).hexdigest()[:8]}"
-        for f in args.networks
-    )
-    head = ["network", "budget", "random error", "worst error", "factor", "least factor over the worst draw"]
-    head += ["C by random noise", "C by attack"]
-    text = (
-        f"{len(x)} pictures of {side}x{side}, periodic borders, {args.draws} draws of white noise, "
-        f"{args.iterations} iterations of attack. Errors relative to the picture; factor: worst error / mean "
-        "random error; C: largest (error - eta) / |e|, the paper's stability constant, unstable from 1 on. "
-        f"Weights: {marks}. {circumstances(torch.get_num_threads())}"
-    )
-    return f"{markdown(head, rows)}\n\n{text}"
-
-
-def noises_of(y: Tensor, size: Tensor, draws: int) -> Iterator[Tensor]:
-    """White noise of exactly these norms, seeded."""
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(draws):
-        e = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
-        yield e * (size / e.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
-
-
 @contextmanager
 def clock(cpu: bool) -> Iterator[None]:
     """Seconds of the processor instead of the wall's, on one thread, for everything inside."""
@@ -241,7 +184,7 @@ def quick(args: argparse.Namespace) -> str:
         with clock(args.cpu), tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             record = robustness(
-                ["wiener", "tikhonov", "tv", "pnp"], args.images, "gaussian:1.3", out=folder, say=print,
+                ["tv", "pnp", "unrolled", "stnn"], args.images, "gaussian:1.3", out=folder, say=print,
                 protocol="standard" if minutes else "quick", minutes=minutes or None, sizes=sizes,
                 device="cpu",
             )  # fmt: skip
@@ -249,7 +192,7 @@ def quick(args: argparse.Namespace) -> str:
         p, work = record["protocol"], record["seconds_of_work"]
         name = "--quick" if minutes == 0 else f"--standard --minutes {minutes:g}"
         size = f"{p['pictures']} pictures of {p['side']}x{p['side']}, {p['attacked']} attacked, "
-        size += f"{p['iterations']} iterations"
+        size += f"{p['iterations']} iterations, budgets {', '.join(f'{b:g}' for b in p['attack_levels'])}"
         planned = record["seconds_expected"]
         cells = [f"{v:.0f}" for v in (planned, work, real)]
         rows.append([name, size, *cells, f"{planned / work:.2f}", "; ".join(record["cuts"]) or "nothing"])
@@ -307,9 +250,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("part", choices=PARTS)
+    add("part", choices=("known", "networks", "quick", "table"))
     add("--images", type=Path, help="folder of pictures")
-    add("--networks", nargs="+", default=[], help="files or names of networks for one psf")
+    add("--networks", nargs="+", default=[], help="files or names for one psf [all that ship]")
     add("--methods", nargs="+", default=["pnp"], help="methods, networks, files")
     add("--limit", type=int, default=4, help="pictures")
     add("--side", type=int, help="pixels a side [256 for quick, else 128]")
@@ -321,7 +264,8 @@ def main() -> None:
     add("--out", type=Path, default=RESULTS, help="folder of the result tables")
     args = parser.parse_args()
     torch.manual_seed(0)
-    text = known() if args.part == "known" else globals()[args.part](args)
+    parts = {"known": lambda _: known(), "networks": networks, "quick": quick, "table": table}
+    text = parts[args.part](args)
     print(text)
     suffix = "" if args.images is None else f"_{set_name(args.images)}"
     write_text(args.out / f"stability_{args.part}{suffix}.md", text + "\n")

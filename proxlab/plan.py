@@ -38,14 +38,14 @@ WORK: dict[str, tuple[tuple[float, int], tuple[float, int]]] = {
     "richardson-lucy": ((160, 0), (4, 0)),
     "pnp": ((182, 8), (22, 1)),
     "red": ((270, 17), (16, 1)),
-    "certified": ((600, 70), (10, 1)),
+    "certified": ((581, 25), (33, 1)),
     "auto": ((182, 8), (22, 1)),
     "unrolled": ((176, 8), (0, 0)),
     "stnn": ((20, 1), (0, 0)),
 }
+BEFORE = {"certified": (185, 13)}  # start and certificate, however many steps lie between
 SEARCH = {"tv": 520}  # FFTs of finding the weight, however many iterations follow
 OTHERS = 2.0  # time of a run in units of its FFTs
-BACKWARD = 3.0  # a gradient-step network goes forward and back
 
 
 class Extent(NamedTuple):
@@ -171,7 +171,8 @@ def seconds(
         return None
     (ffts, networks), step = WORK[method]
     if num_iter is not None and step[0]:
-        ffts, networks = num_iter * step[0], num_iter * step[1]
+        before = BEFORE.get(method, (0, 0))
+        ffts, networks = before[0] + num_iter * step[0], before[1] + num_iter * step[1]
     if search:
         ffts += SEARCH.get(method, 0)
     return pixels * (OTHERS * ffts * channels * speed.fft + networks * speed.network)

@@ -22,11 +22,13 @@ def summarise(study: Study, units: Units, setting: Mapping[str, Any]) -> dict[st
     """Every number of the report, in types JSON has; setting holds the command, the times and the psf."""
     from proxlab.pages.verdict import verdict_of
     from proxlab.trials.origin import code_digest
+    from proxlab.trials.protocol import again
 
     b, p = study.bench, study.bench.protocol
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "command": setting["command"],
+        "again": again(setting["command"], p),
         "seconds": setting["seconds"],
         "seconds_of_work": setting["seconds_of_work"],
         "seconds_expected": study.seconds,

@@ -48,8 +48,10 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     methods: {"name": callable (op, y) -> x, or a name}, or names; identity, wiener, tikhonov and tv are
     always added. A callable that takes `sigma` is told the noise level. images: a folder, files, or arrays;
     each is cut to its middle, and needs a margin of about half a psf all round. psf: text, file or array.
-    protocol: "quick", "standard" or "paper". minutes: cut the study until it fits; what was cut is in the
-    plan. out: folder for report.json, per_image.csv, report.html and the units of work; None writes nothing.
+    protocol: "quick", "standard" or "paper", of fixed sizes. minutes: cut the study until it fits; what was
+    cut is in the plan, and depends on the clock: the record's "protocol" given as sizes, without its name and
+    minutes, makes the same study on any machine. out: folder for report.json, per_image.csv, report.html and
+    the units of work; None writes nothing.
     resume: go on with what is in out, as far as this very code made it. boundary: "unknown", or "circular"
     for methods that know nothing else.
     prior: as in `deblur`, for the methods that take one. sizes: single fields of the protocol changed.
@@ -162,6 +164,7 @@ def _effort(p: Protocol, base: tuple[Any, ...]) -> tuple[Any, ...]:
 def _units_of(study: Study, n: int, scene: Scene, s: Subject) -> Iterator[Unit]:
     """Those of one subject on the n-th picture."""
     from proxlab.trials import units as u
+    from proxlab.trials.exact import exact_unit
     from proxlab.trials.shifts import departures
 
     b, p = study.bench, study.bench.protocol
@@ -182,6 +185,8 @@ def _units_of(study: Study, n: int, scene: Scene, s: Subject) -> Iterator[Unit]:
     if n < few and p.lipschitz:
         inputs = (base, p.lipschitz, p.middle)
         yield ("lipschitz", *name), inputs, cost["lipschitz"] / few, partial(u.lipschitz_unit, b, s, scene)
+    if n == 0 and p.exact and s.weigh is not None:
+        yield ("exact", *name), (base, p.exact, p.middle), cost["exact"], partial(exact_unit, b, s, scene)
     if n < p.detailed:
         yield (
             ("detail", *name),
@@ -210,13 +215,12 @@ def _settle(study: Study, out: str | Path | None, resume: bool) -> Study:
     path = folder / "plan.json"
     if resume and path.exists():
         saved = json.loads(path.read_text("utf-8"))
-        lists: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in saved["protocol"].items()
-        }
-        p = Protocol(**lists)
         if saved["asked"] == json.loads(json.dumps(study.asked.as_dict())):
-            bench = replace(study.bench, protocol=p)
-            return replace(study, bench=bench, scenes=study.scenes[: p.pictures], cuts=tuple(saved["cuts"]))
+            lists: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in saved["protocol"].items()
+            }
+            bench = replace(study.bench, protocol=Protocol(**lists))
+            return replace(study, bench=bench, cuts=tuple(saved["cuts"]))
     record = {"protocol": study.bench.protocol.as_dict(), "asked": study.asked.as_dict(), "cuts": study.cuts}
     with atomic_write(path, overwrite=True) as stream:
         stream.write(json.dumps(record, indent=1).encode())

@@ -32,9 +32,14 @@ def add_parser(subparsers: Any) -> None:
     add("-p", "--psf", required=True, help="a file or a text, as for deblur")
     add("--out", metavar="DIR", help="folder of the report [report]")
     size = parser.add_mutually_exclusive_group()
-    for name, text in (("quick", "8 pictures, minutes"), ("standard", "50, hours"), ("paper", "50, days")):
+    for name, text in (
+        ("quick", "8 pictures, fixed sizes, minutes"),
+        ("standard", "50, hours"),
+        ("paper", "50, days"),
+    ):
         size.add_argument(f"--{name}", dest="protocol", action="store_const", const=name, help=text)
-    add("--minutes", type=float, metavar="M", help="leave out what does not fit, and say what [8.5 if quick]")
+    add("--minutes", type=float, metavar="M", help="leave out what does not fit, and say what [no limit]")
+    add("--sizes", metavar="A=1,...", help="sizes of the study one by one; each report tells its own")
     add(
         "--resume", action="store_true", default=None, help="go on with what lies in the folder of the report"
     )
@@ -63,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(message)
     names = ("protocol", "minutes", "resume", "boundary", "prior", "seed", "device", "cluster")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.sizes is not None:
+        given["sizes"] = _sizes(args.sizes)
     try:
         record = robustness(
             args.method,
@@ -78,3 +85,13 @@ def run(args: argparse.Namespace) -> int:
         raise
     console.data(f"{record['verdict']}\n{out / 'report.html'}", record)
     return UNRELIABLE if unreliable(record) else 0
+
+
+def _sizes(text: str) -> dict[str, Any]:
+    from proxlab.errors import UsageError
+    from proxlab.trials.protocol import read_sizes
+
+    try:
+        return read_sizes(text)
+    except ValueError as cause:
+        raise UsageError(str(cause)) from cause

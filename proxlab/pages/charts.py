@@ -10,6 +10,7 @@ from html import escape
 WIDTH, HEIGHT = 460, 300
 LEFT, TOP, BOTTOM = 52, 14, 44
 LETTER, GAP, APART = 7.2, 16, 13  # pixels: of a letter of a name at a line's end, around it, between names
+KEY = 12  # of the mark before a name
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "6 2 1 2")
 SHAPES = ("circle", "square", "triangle", "diamond")
 
@@ -25,7 +26,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Frame:
-    """Axes: the ranges shown, the titles, and a sentence for those who do not see the picture."""
+    """Axes: the ranges shown, the titles, and a sentence for those who do not see the picture.
+
+    log: y is drawn by its logarithm, of a range above 0.
+    """
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -33,11 +37,12 @@ class Frame:
     alt: str
     marks: Sequence[float] = field(default_factory=tuple)
     names: Sequence[str] = field(default_factory=tuple)
+    log: bool = False
 
     @property
     def right(self) -> float:
         """Where the axes end, so that the longest of the names has room beside them."""
-        return WIDTH - GAP - LETTER * min(24, max((len(name) for name in self.names), default=0))
+        return WIDTH - GAP - KEY - LETTER * min(24, max((len(name) for name in self.names), default=0))
 
     def px(self, x: float) -> float:
         """Pixels from the left."""
@@ -45,8 +50,14 @@ class Frame:
 
     def py(self, y: float) -> float:
         """Pixels from the top."""
-        y = min(max(y, self.y[0]), self.y[1])
-        return HEIGHT - BOTTOM - (y - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM)
+        low, high = self.y
+        y = min(max(y, low), high)
+        share = math.log(y / low) / math.log(high / low) if self.log else (y - low) / (high - low)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+    def rows(self) -> list[float]:
+        """Where the lines of the grid are."""
+        return decades(*self.y) if self.log else ticks(*self.y)
 
 
 def lines_chart(lines: Sequence[Line], frame: Frame) -> str:
@@ -107,6 +118,18 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(n * step, 10) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def decades(low: float, high: float) -> list[float]:
+    """The round numbers 1, 2, 5, 10, ... from low to high; only 1, 10, 100, ... where those would crowd.
+
+    >>> decades(3, 60)
+    [5, 10, 20, 50]
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    first = (1, 2, 5) if high / low < 2000 else (1,)
+    found = [float(f"{m}e{n}") for n in powers for m in first]
+    return [int(v) if v >= 1 else v for v in found if low <= v <= high]
+
+
 def span_of(values: Sequence[float], *, zero: bool) -> tuple[float, float]:
     """A range around the values with some air; from 0 on if zero."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -117,7 +140,7 @@ def span_of(values: Sequence[float], *, zero: bool) -> tuple[float, float]:
 
 def _axes(frame: Frame) -> str:
     parts = []
-    for y in ticks(*frame.y):
+    for y in frame.rows():
         row = f"{frame.py(y):.1f}"
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{row}" y2="{row}"/>')
         parts.append(f'<text x="{LEFT - 7}" y="{frame.py(y) + 4:.1f}" text-anchor="end">{y:g}</text>')
@@ -147,7 +170,8 @@ def _labels(ends: Sequence[tuple[str, int, float]], frame: Frame) -> list[str]:
         limit = places[n] - APART
     left = frame.right + 8
     return [
-        f'<text class="name t{style % 8}" x="{left:.1f}" y="{y + 4:.1f}">{escape(name[:24])}</text>'
+        _mark(left + KEY / 3, y, style, name)
+        + f'<text class="name t{style % 8}" x="{left + KEY:.1f}" y="{y + 4:.1f}">{escape(name[:24])}</text>'
         for (name, style, _), y in zip(ranked, places, strict=True)
     ]
 

@@ -60,11 +60,16 @@ def page_of(record: Mapping[str, Any], gallery: Sequence[Mapping[str, Any]]) -> 
 
 
 def _curves(record: Mapping[str, Any]) -> str:
-    """Two charts of one scale: random noise, and the worst that was found."""
+    """Two charts of one scale, a logarithm: the worst can be a hundred times what random noise does."""
     kinds = {"random": "white noise of that norm", "worst": "the worst perturbation found"}
     every = [
-        e[kind]["high"] for c in record["curves"].values() for e in c for kind in kinds if e[kind] is not None
-    ]
+        100 * e[kind][end]
+        for c in record["curves"].values()
+        for e in c
+        for kind in kinds
+        for end in ("low", "high")
+        if e[kind] is not None and e[kind][end] > 0
+    ] or [1.0]
     levels = [100 * level for level in record["protocol"]["levels"]]
     figures = []
     for kind, text in kinds.items():
@@ -85,18 +90,19 @@ def _curves(record: Mapping[str, Any]) -> str:
         low, high = min(levels), max(levels)
         frame = Frame(
             (low, high) if high > low else (0, 1.1 * high),
-            span_of([100 * v for v in every], zero=True),
+            (min(every) / 1.2, max(every) * 1.2),
             ("budget |e| / |Kx|, per cent", "error |x' - x| / |x|, per cent"),
             alt,
             tuple(levels) if len(levels) < 6 else (),
             tuple(record["curves"]),
+            log=True,
         )
         figures.append(
             f"<figure>{lines_chart(lines, frame)}<figcaption>{_sentence(text)}</figcaption></figure>"
         )
     lead = (
-        "<p>Both charts have one scale. Bands are 95 % bootstrap intervals of the mean over pictures; every "
-        "method is told the level of the budget.</p>"
+        "<p>Both charts have one scale, which is logarithmic. Bands are 95 % bootstrap intervals of the mean "
+        "over pictures; every method is told the level of the budget.</p>"
     )
     return f'{lead}<div class="pair">{"".join(figures)}</div>{tables.curve_table(record)}'
 

@@ -24,8 +24,12 @@ border-left:4px solid var(--note)}.flags .error{border-color:var(--error)}
 .error b{color:var(--error)}.warning b{color:var(--warn)}.note b{color:var(--note)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:1rem}
 .pair+.pair{margin-top:1rem}
-.scroll{overflow-x:auto}figure{margin:0}figcaption{color:var(--soft);font-size:.9rem;margin:.2rem 0 .4rem}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:100%}
+.scroll{overflow-x:auto;background:
+linear-gradient(-90deg,var(--paper) 40%,transparent) 100% 0/3rem 100% no-repeat local,
+linear-gradient(-90deg,var(--rule),transparent) 100% 0/.9rem 100% no-repeat scroll}
+figure{margin:0}figcaption{color:var(--soft);font-size:.9rem;margin:.2rem 0 .4rem}
+table{border-collapse:separate;border-spacing:0;font-size:.9rem;font-variant-numeric:tabular-nums;
+min-width:min(100%,30rem)}
 caption{text-align:left;color:var(--soft);padding:.3rem 0}
 .wide{display:inline-block;min-width:min(17rem,45vw);font-weight:400}
 caption span{display:block;max-width:min(62rem,calc(100vw - 2.6rem));white-space:normal}

@@ -49,8 +49,8 @@ def curve_table(record: Mapping[str, Any]) -> str:
                     _stat(e["estimated"]),
                     _stat(e["worst"]),
                     *(
-                        number(e[f"{k}_{m}"], 3)
-                        for m in ("psnr", "ssim", "patch")
+                        DASH if e[f"{k}_{m}"] is None else f"{e[f'{k}_{m}']:.{digits}f}"
+                        for m, digits in (("psnr", 1), ("ssim", 3), ("patch", 3))
                         for k in ("random", "worst")
                     ),
                     _difference(e["against_tv"]),
@@ -170,7 +170,12 @@ def how(record: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
     names = ", ".join(f"{s['name']} ({' x '.join(map(str, s['size']))})" for s in record["pictures"])
     seen = f"Pictures: {names}. Psf {record['psf']}, digest {record['psf_digest']}."
-    command = f"<h3>Command</h3><pre>{escape(record['command'])}</pre>" if record["command"] else ""
+    command = ""
+    if record["command"]:
+        command = (
+            f"<h3>Command</h3><pre>{escape(record['command'])}</pre><p>The same study once more, on any "
+            f"machine and whatever the clock says:</p><pre>{escape(record['again'])}</pre>"
+        )
     return (
         table("Methods, and where the gradients of their attacks come from",
               ["method", "what it does", "gradients", "attacks, s", "prior", "weights or file"], rows)

@@ -1,4 +1,4 @@
-"""What made the numbers of a study: the code, its libraries and the shipped weights, as one digest."""
+"""What made the numbers of a study: the code and its libraries, trained weights, a user's function."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ SHOWN = ("cli", "pages", "report.py")  # parts of proxlab that only read options
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of every source file that may have a part in a number, of the shipped weights and of versions.
+    """SHA-256 of every source file that may have a part in a number, and of versions.
 
     Broad on purpose: a change that alters no number costs a repetition, one that was overlooked would
-    stitch a study from two versions. How a report looks and what the command says are left out.
+    stitch a study from two versions. How a report looks and what the command says are left out, and weights,
+    of which each method's digest tells, so that new ones cost the methods that use them and no other.
 
     >>> len(code_digest())
     64
@@ -31,10 +32,18 @@ def code_digest() -> str:
         for path in sorted((root / package).rglob("*")):
             inside = path.relative_to(root / package)
             shown = package == "proxlab" and inside.parts[0] in SHOWN
-            if path.suffix in (".py", ".safetensors") and not shown:
+            if path.suffix == ".py" and not shown:
                 sha.update(f"{package}/{inside.as_posix()}".encode())
                 sha.update(hashlib.sha256(path.read_bytes()).digest())
     return sha.hexdigest()
+
+
+def shipped_digest() -> str:
+    """SHA-256 of all weights that ship, for methods that choose among them."""
+    from priors.base import available, find
+
+    files = [find(name) for name in sorted(available())]
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
 
 
 def source_digest(function: Callable[..., Any]) -> str | None:

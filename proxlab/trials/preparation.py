@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proxlab.errors import UsageError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SMALL = 64  # pixels a side of the trials that decide where gradients come from
 TUNING_SIDE = 128
+TRIED = 3  # iterations of the attack that is timed
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,16 @@ class Study:
 
     bench: Bench
     subjects: tuple[Subject, ...]
-    scenes: tuple[Scene, ...]
+    read: tuple[Scene, ...]
     speeds: Mapping[str, Speed]
     cuts: tuple[str, ...]
     tuned_on: tuple[str, ...]
     asked: Protocol
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The pictures that are tested: of those read, as many as the plan has kept."""
+        return self.read[: self.bench.protocol.pictures]
 
     @property
     def seconds(self) -> float:
@@ -55,7 +62,8 @@ class Study:
             + (f", l-infinity {', '.join(f'{b:g}/255' for b in p.boxes)}" if p.boxes else ""),
             f"also      departures from the model on {_pictures(p.shifted)}, inserted details on "
             f"{_pictures(p.detailed)}"
-            + (f", local Lipschitz constants on {_pictures(min(2, p.attacked))}" if p.lipschitz else ""),
+            + (f", local Lipschitz constants on {_pictures(min(2, p.attacked))}" if p.lipschitz else "")
+            + (f", gains of linear methods to {100 * p.exact:g} %" if p.exact else ""),
         ]
         for subject in self.subjects:
             parts = seconds(p, self.speeds[subject.name], others=len(self.subjects) - 1)
@@ -99,8 +107,8 @@ def prepare_study(
         asked = replace(asked, **{name: min(getattr(asked, name), len(scenes))})
     fitted, cuts = fit(asked, speeds, limit)
     names = tuple(scene.name for scene in rest)
-    kept = tuple(scenes[: fitted.pictures])
-    return Study(replace(bench, protocol=fitted), tuple(subjects), kept, speeds, tuple(cuts), names, asked)
+    kept = replace(bench, protocol=fitted)
+    return Study(kept, tuple(subjects), tuple(scenes), speeds, tuple(cuts), names, asked)
 
 
 def tune(bench: Bench, subjects: Sequence[Subject], scenes: Sequence[Scene]) -> dict[str, dict[float, float]]:
@@ -133,21 +141,38 @@ def tune(bench: Bench, subjects: Sequence[Subject], scenes: Sequence[Scene]) -> 
 
 
 def speed_of(bench: Bench, subject: Subject, scene: Scene) -> Speed:
-    """Time a call at the lowest, middle and highest level, and one pullback."""
+    """Time calls on noisy data at the lowest, middle and highest level, and a short attack at the middle."""
     import torch
 
-    op, y, truth = bench.problem(scene)
+    from algorithms.attack import Effort, Threat, worst_case
+    from proxlab.trials.exact import exact_product
+    from proxlab.trials.units import white
+
+    (op, y, truth), middle = bench.problem(scene), bench.protocol.middle
     levels, calls = bench.protocol.levels, {}
-    for level in sorted({levels[0], bench.protocol.middle, levels[-1]}):
-        start = time.perf_counter()
-        with torch.no_grad():
-            bench.bound(subject, scene, level).reconstruct(op, y)
-        calls[level] = time.perf_counter() - start
-    at = bench.bound(subject, scene, bench.protocol.middle).linearise(op)
+    noise = white(y, bench.seed)
+    for level in sorted({levels[0], middle, levels[-1]}):
+        bound, noisy = bench.bound(subject, scene, level), y + bench.sigma(scene, level) * noise
+        calls[level] = _seconds(partial(bound.reconstruct, op, noisy))
+    bound = bench.bound(subject, scene, middle)
+    threat = Threat("l2", y.new_full((1,), max(middle, 1e-3) * float(y.norm())))
+    at, short = bound.linearise(op), Effort(TRIED, 1, bench.seed)
     start = time.perf_counter()
-    x, pull = at(y)
-    pull(x - truth)
-    return Speed(calls, max(0.0, time.perf_counter() - start - calls[bench.protocol.middle]))
+    found = worst_case(at, y, truth, threat, short)
+    step = (time.perf_counter() - start) / (TRIED + 1)  # and the clean data before
+    with torch.no_grad():
+        worse = _seconds(lambda: bound.reconstruct(op, y + found.perturbation))
+    product = exact_product(bench, subject, scene)
+    return Speed(calls, step, worse, 0.0 if product is None else _seconds(product))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    import torch
+
+    start = time.perf_counter()
+    with torch.no_grad():
+        work()
+    return time.perf_counter() - start
 
 
 def grey_kernel(psf: Any, seed: int) -> Any:

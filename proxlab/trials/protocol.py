@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,7 +15,8 @@ class Protocol:
     """Sizes of a study; levels are budgets |e| / |Kx|, boxes l-infinity budgets of 255.
 
     attacked, shifted and detailed are numbers of pictures, out of `pictures`, for the worst case, the
-    departures from the model and the inserted details.
+    departures from the model and the inserted details. exact: relative tolerance of the gains of linear
+    methods, 0 for none.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Protocol:
     short_shifts: bool
     detailed: int
     lipschitz: int
+    exact: float
     resamples: int
     minutes: float | None
 
@@ -44,23 +47,24 @@ class Protocol:
         return asdict(self)
 
 
-QUICK = Protocol(
+QUICK = Protocol(  # fixed sizes, and no look at the clock: the same numbers on every machine
     name="quick",
     pictures=8,
     side=256,
     levels=(0.01, 0.03, 0.08),
-    draws=5,
-    attacked=4,
-    attack_levels=(0.01, 0.03, 0.08),
-    iterations=50,
+    draws=3,
+    attacked=2,
+    attack_levels=(0.03, 0.08),
+    iterations=16,
     restarts=1,
-    boxes=(2.0,),
-    shifted=2,
+    boxes=(),
+    shifted=1,
     short_shifts=False,
-    detailed=2,
-    lipschitz=20,
+    detailed=1,
+    lipschitz=8,
+    exact=0.03,
     resamples=200,
-    minutes=8.5,
+    minutes=None,
 )
 STANDARD = replace(
     QUICK,
@@ -76,8 +80,8 @@ STANDARD = replace(
     shifted=10,
     detailed=10,
     lipschitz=100,
+    exact=0.01,
     resamples=1000,
-    minutes=None,
 )
 PAPER = replace(
     STANDARD, name="paper", draws=50, iterations=1000, restarts=6, shifted=50, detailed=50, resamples=10000
@@ -87,10 +91,16 @@ PROTOCOLS = {p.name: p for p in (QUICK, STANDARD, PAPER)}
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of one call at each level, and of one pullback, of one subject."""
+    """Seconds of one call at each level, of one step of an attack, and of one product of `exact`.
+
+    A step is a call and a pullback at data that are attacked already, where some solvers take longer than
+    on data as they come; worse is the time of a call there.
+    """
 
     call: Mapping[float, float]
-    pull: float
+    step: float
+    worse: float
+    product: float = 0.0
 
     def at(self, level: float) -> float:
         """Seconds of a call at a level, that of the nearest one measured."""
@@ -100,18 +110,26 @@ class Speed:
 def seconds(protocol: Protocol, speed: Speed, *, others: int) -> dict[str, float]:
     """The expected time of each part for one subject beside so many others."""
     p, middle = protocol, speed.at(protocol.middle)
-    attacks = p.iterations * p.restarts
-    climb = sum(attacks * (speed.at(level) + speed.pull) + 20 * speed.at(level) for level in p.attack_levels)
-    boxes = len(p.boxes) * attacks * (middle + speed.pull)
+    rivals, checks = max(4, min(16, p.iterations // 3)), 5  # of the search; evaluations, repeats, a quotient
+    climb = (p.iterations * p.restarts + 3) * speed.step + (rivals + checks) * middle + speed.worse
+    narrow = speed.step * min(1.0, middle / max(speed.worse, 1e-9))  # far within the budget, data are tame
     kinds = len(departures(short=p.short_shifts))
     return {
         "noise": p.pictures * (p.draws + 2) * sum(speed.at(level) for level in p.levels),
-        "worst": p.attacked * (climb + boxes),
-        "transfer": p.attacked * others * middle,
+        "worst": p.attacked * climb * (len(p.attack_levels) + len(p.boxes)),
+        "transfer": p.attacked * others * (middle + speed.worse) / 2,
         "shift": p.shifted * kinds * middle,
         "detail": p.detailed * 4 * middle,
-        "lipschitz": (p.lipschitz > 0) * min(2, p.attacked) * (p.lipschitz + 1) * (middle + speed.pull),
+        "lipschitz": (p.lipschitz > 0) * min(2, p.attacked) * (p.lipschitz + 2) * narrow,
+        "exact": (p.exact > 0) * exact_steps(p) * speed.product,
     }
+
+
+def exact_steps(p: Protocol) -> int:
+    """Products with the squared map that the tolerance takes."""
+    from algorithms.exact_gain import FAILURE, lanczos_steps
+
+    return lanczos_steps(p.side**2, tolerance=p.exact, failure=FAILURE) if p.exact > 0 else 0
 
 
 def total(protocol: Protocol, speeds: Mapping[str, Speed]) -> float:
@@ -126,7 +144,7 @@ def fit(protocol: Protocol, speeds: Mapping[str, Speed], limit: float | None) ->
     The same for all subjects, so that all are attacked with the same effort. When even the least is too long
     it is returned, and said.
     """
-    cuts: dict[str, str] = {}
+    cuts: list[str] = []
     if limit is None or total(protocol, speeds) <= limit:
         return protocol, []
     now = protocol
@@ -134,14 +152,96 @@ def fit(protocol: Protocol, speeds: Mapping[str, Speed], limit: float | None) ->
         new = replace(now, **change)
         if total(new, speeds) >= total(now, speeds):
             continue
-        for name, value in change.items():
-            cuts[name] = (
-                f"{name.replace('_', ' ')}: {_words(value)} instead of {_words(getattr(protocol, name))}"
-            )
         now = new
+        cuts = _differences(protocol, now)
         if total(now, speeds) <= limit:
-            return now, list(cuts.values())
-    return now, [*cuts.values(), f"even so about {total(now, speeds) / 60:.0f} minutes are needed"]
+            return now, cuts
+    return now, [*cuts, f"even so about {total(now, speeds) / 60:.1f} minutes are needed"]
+
+
+def _differences(asked: Protocol, kept: Protocol) -> list[str]:
+    """What of the one is less in the other, in words, in the order of the fields."""
+    before, after = asked.as_dict(), kept.as_dict()
+    return [
+        f"{name.replace('_', ' ')}: {_words(after[name])} instead of {_words(before[name])}"
+        for name in after
+        if after[name] != before[name]
+    ]
+
+
+def again(command: str, p: Protocol) -> str:
+    """The command that runs the same study once more, whatever the clock: its sizes told, not its minutes.
+
+    >>> again("proxlab robustness --psf box:3 --minutes 1 --out report --resume", replace(QUICK, attacked=1))
+    'proxlab robustness --psf box:3 --quick --sizes attacked=1 --out again'
+    """
+    if not command:
+        return ""
+    words, kept = iter(shlex.split(command)), []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name in ("--minutes", "--sizes", "--out"):
+            if not value:
+                next(words, None)
+        elif name not in ("--resume", *(f"--{protocol}" for protocol in PROTOCOLS)):
+            kept.append(word)
+    return f"{shlex.join(kept)} {as_options(p)} --out again"
+
+
+def as_options(p: Protocol) -> str:
+    """What makes the command run exactly these sizes: its protocol, and each size that differs from it.
+
+    >>> as_options(replace(QUICK, attacked=1, attack_levels=(0.03,), minutes=2))
+    '--quick --sizes attacked=1,attack_levels=0.03'
+    """
+    plain = PROTOCOLS[p.name].as_dict()
+    sizes = [
+        f"{name}={_option(value)}"
+        for name, value in p.as_dict().items()
+        if name != "minutes" and value != plain[name]
+    ]
+    return f"--{p.name}" + (f" --sizes {','.join(sizes)}" if sizes else "")
+
+
+def read_sizes(text: str) -> dict[str, Any]:
+    """The sizes of as_options's text: name=value, commas between, colons inside lists; of the fields' types.
+
+    Raises ValueError, in a sentence.
+
+    >>> read_sizes("attacked=1,attack_levels=0.03:0.08,boxes=,short_shifts=yes")
+    {'attacked': 1, 'attack_levels': (0.03, 0.08), 'boxes': (), 'short_shifts': True}
+    """
+    sizes: dict[str, Any] = {}
+    known = {k: v for k, v in QUICK.as_dict().items() if k not in ("name", "minutes")}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name not in known:
+            message = f"a study has no size {name!r}: there are {', '.join(known)}."
+            raise ValueError(message)
+        try:
+            sizes[name] = _as_type(value, known[name])
+        except ValueError as cause:
+            wanted = {bool: "yes or no", tuple: "numbers with colons between", int: "a whole number"}
+            kind = wanted.get(type(known[name]), "a number")
+            message = f"size {name} is given as {value!r}: wanted {kind}."
+            raise ValueError(message) from cause
+    return sizes
+
+
+def _as_type(text: str, like: object) -> Any:
+    if isinstance(like, bool):
+        if text not in ("yes", "no"):
+            raise ValueError(text)
+        return text == "yes"
+    if isinstance(like, tuple):
+        return tuple(float(part) for part in text.split(":")) if text else ()
+    return int(text) if isinstance(like, int) else float(text)
+
+
+def _option(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ":".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
 
 
 def _ladder(p: Protocol) -> Iterator[dict[str, Any]]:
@@ -153,14 +253,14 @@ def _ladder(p: Protocol) -> Iterator[dict[str, Any]]:
     yield {"attacked": min(p.attacked, 4), "shifted": min(p.shifted, 4), "detailed": min(p.detailed, 4)}
     yield {"iterations": min(p.iterations, 50), "draws": min(p.draws, 10)}
     yield {"attacked": min(p.attacked, 2), "lipschitz": min(p.lipschitz, 20)}
-    yield {"boxes": ()}
+    yield {"boxes": (), "exact": 0.03 * (p.exact > 0)}
     yield {"iterations": min(p.iterations, 30), "draws": min(p.draws, 3)}
     yield {"shifted": 1, "detailed": 1, "lipschitz": min(p.lipschitz, 10)}
     yield {"attack_levels": few, "iterations": min(p.iterations, 20)}
     yield {"short_shifts": True, "pictures": min(p.pictures, 16)}
     yield {"attacked": 1, "draws": min(p.draws, 2), "pictures": min(p.pictures, 8)}
     yield {"pictures": min(p.pictures, 4), "iterations": min(p.iterations, 12)}
-    yield {"lipschitz": 0, "attack_levels": (p.middle,), "pictures": min(p.pictures, 2)}
+    yield {"lipschitz": 0, "exact": 0.0, "attack_levels": (p.middle,), "pictures": min(p.pictures, 2)}
 
 
 def _words(value: object) -> str:

@@ -97,20 +97,23 @@ def margin_of(psf: NDArray[np.float64]) -> int:
 def read_scenes(
     images: Any, psf: NDArray[np.float64], *, count: int, side: int
 ) -> tuple[list[Scene], list[Scene]]:
-    """The first `count` pictures as scenes of at most `side` pixels, and up to two others to tune on.
+    """The first `count` pictures as scenes of at most `side` pixels, and the last two to tune on.
 
-    images: a folder, files, or arrays (H, W[, C]). The pictures to tune on are never tested; where no picture
-    is left over there are none. Raises InputError for pictures too small for the psf.
+    images: a folder, files, or arrays (H, W[, C]). The pictures to tune on are never tested, and are the same
+    however many are tested; of fewer than four pictures none is for tuning. Raises InputError for pictures
+    too small for the psf.
     """
-    named = list(_named(images, count + 2))
-    tests = named[:count] if len(named) > count else named
-    if len(named) <= count and len(named) >= 4:
-        tests = named[:-2]
-    rest = named[len(tests) : len(tests) + 2]
+    tests, rest = _named(images, count)
     return [_scene(*pair, psf, side) for pair in tests], [_scene(*pair, psf, side) for pair in rest]
 
 
-def _named(images: Any, most: int) -> list[tuple[str, NDArray[Any]]]:
+def _split(items: Sequence[Any], count: int) -> tuple[Sequence[Any], Sequence[Any]]:
+    """At most `count` to test, and what is kept for tuning."""
+    kept = 2 if len(items) >= 4 else 0
+    return items[: min(count, len(items) - kept)], items[len(items) - kept :]
+
+
+def _named(images: Any, count: int) -> list[list[tuple[str, NDArray[Any]]]]:
     from pathlib import Path
 
     if isinstance(images, str | Path):
@@ -119,9 +122,13 @@ def _named(images: Any, most: int) -> list[tuple[str, NDArray[Any]]]:
         from imaging.files.inputs import expand_inputs
         from imaging.files.picture import read_picture
 
-        paths: Sequence[Path] = expand_inputs(images)[:most]
-        return [(path.name, next(iter(read_picture(path).frames()))) for path in paths]
-    return [(f"picture {n + 1}", np.asarray(item)) for n, item in enumerate(images)][:most]
+        paths: Sequence[Path] = expand_inputs(images)
+        return [
+            [(path.name, next(iter(read_picture(path).frames()))) for path in part]
+            for part in _split(paths, count)
+        ]
+    pairs = [(f"picture {n + 1}", np.asarray(item)) for n, item in enumerate(images)]
+    return [list(part) for part in _split(pairs, count)]
 
 
 def _scene(name: str, image: NDArray[Any], psf: NDArray[np.float64], side: int) -> Scene:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from algorithms.linearise import Linearised, Reconstructor
+    from proxlab.trials.quadratic import Weighing
 
 BASELINES = ("identity", "wiener", "tikhonov", "tv")  # in every study: without them a number means nothing
 TUNED = {"tikhonov": (2.0, (10.0, 30.0, 100.0, 300.0, 1000.0)), "tv": (1.5, (0.2, 0.4, 0.8, 1.6))}
@@ -44,8 +45,8 @@ class Subject:
 
     way: "autograd", "tikhonov" or "variation", where gradients come from; tuned: exponent of sigma and the
     factors to try for lam, for baselines whose weight is tuned on other pictures; told: whether it takes the
-    level; bound: a proven upper bound of its Lipschitz constant, where there is one; weigh: (op, y, sigma) ->
-    the weight that a quadratic method chooses where it is given none.
+    level; bound: a proven upper bound of its Lipschitz constant, where there is one; weigh: how a quadratic
+    method chooses its weight where it is given none. digest: of everything trained that it may use.
     """
 
     name: str
@@ -58,11 +59,11 @@ class Subject:
     boundaries: frozenset[str] = frozenset({"unknown", "circular"})
     told: bool = True
     bound: float | None = None
-    weigh: Callable[[Any, Tensor, float | None], float] | None = None
+    weigh: Weighing | None = None
 
     def at(self, sigma: float | None, lam: float | None = None) -> Bound:
         """The reconstructor at a level."""
-        from algorithms.linearise import by_autograd, by_tikhonov, by_variation
+        from algorithms.linearise import by_autograd, by_variation
 
         def reconstruct(op: Any, y: Tensor) -> Tensor:
             return self.call(op, y, sigma, lam)
@@ -71,8 +72,10 @@ class Subject:
         ways: dict[str, tuple[str, Callable[[Any], Linearised]]] = {
             "autograd": ("automatic differentiation", lambda op: by_autograd(reconstruct, op)),
             "tikhonov": (
-                "the quadratic method of its weight" if self.weigh else "a quadratic surrogate",
-                lambda op: by_tikhonov(reconstruct, op, lam=self._weight(op, sigma, lam)),
+                "implicit differentiation of the quadratic problem and of the rule of its weight"
+                if self.weigh
+                else "a quadratic surrogate",
+                lambda op: self._quadratic(reconstruct, op, sigma, lam),
             ),
             "variation": (
                 "implicit differentiation at the fixed point of the rounded problem",
@@ -82,12 +85,23 @@ class Subject:
         text, linearise = ways[self.way]
         return Bound(reconstruct, linearise, text, {"sigma": sigma, "lam": lam})
 
-    def _weight(self, op: Any, sigma: float | None, lam: float | None) -> Any:
-        """The weight of the quadratic pullback: the one given, or chosen anew for all data, or a guess."""
+    def _quadratic(
+        self, reconstruct: Reconstructor, op: Any, sigma: float | None, lam: float | None
+    ) -> Linearised:
+        """The pullback of the weight given, or of the one chosen anew for all data; else of a guess."""
+        from algorithms.linearise import by_tikhonov
+
         weigh = self.weigh
         if weigh is None:
-            return QUADRATIC * (sigma or 0.01) ** 2
-        return lam if lam is not None else lambda y: weigh(op, y, sigma)
+            return by_tikhonov(reconstruct, op, lam=QUADRATIC * (sigma or 0.01) ** 2)
+        if lam is not None:
+            return by_tikhonov(reconstruct, op, lam=lam)
+        return by_tikhonov(
+            reconstruct,
+            op,
+            lam=lambda y: weigh.lam(op, y, sigma),
+            slope=lambda y, chosen: weigh.slope(op, y, sigma, chosen),
+        )
 
 
 def find_subjects(methods: Any, *, device: str, seed: int, prior: Any = None) -> list[Subject]:
@@ -123,11 +137,21 @@ def _subject(name: str, target: Any, setting: tuple[str, int, Any]) -> Subject:
         found = loader(target)
         if hasattr(found, "recipe"):  # of one psf: the method continues what it sees beyond the borders
             one = _of_method(name, load_method("stnn"), (setting[0], setting[1], target))
-            return replace(one, bound=_bound(found), told=found.recipe.preprocess.startswith(TOLD))
+            text = f"{one.summary}; {_noise_of(found.recipe)}"
+            told = found.recipe.preprocess.startswith(TOLD)
+            return replace(one, summary=text, bound=_bound(found), told=told)
         found.network.to(setting[0])
         return _of_function(name, found, f"the network {target}")
     check_name(target)  # raises, with the nearest name
     raise AssertionError
+
+
+def _noise_of(recipe: Any) -> str:
+    """Whether the network was trained on noisy data: without, it meets noise for the first time here."""
+    if recipe.inject == "none" or not recipe.noise[1]:
+        return "trained without noise"
+    low, high = recipe.noise
+    return f"trained with noise of {low:g}" + (f" to {high:g}" if high > low else "")
 
 
 def _loader() -> Callable[[str], Any] | None:
@@ -228,15 +252,15 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
 def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subject:
     import torch
 
-    from proxlab.methods.tikhonov import choose_weight, fitted_weight
     from proxlab.networks import find_prior, place
+    from proxlab.trials.quadratic import Weighing
 
     device, seed, given = setting
     wants = method.supports.prior
     prior = find_prior(given if wants else None, method, 1)
     place(prior, torch.device(device), torch.float32)
 
-    def task(op: Any, y: Tensor, sigma: float | None, lam: float | None) -> Task:
+    def task(op: Any, y: Tensor, sigma: float | None, lam: float | None = None) -> Task:
         """What the method receives, of what is told and what is estimated."""
         rule = "given"
         if sigma is None:
@@ -258,10 +282,6 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
         outcome: Outcome = method.run(task(op, y, sigma, lam))
         return outcome.x
 
-    def weigh(op: Any, y: Tensor, sigma: float | None) -> float:
-        choose = fitted_weight if method.name == "wiener" else choose_weight
-        return choose(task(op, y.detach(), sigma, None))[0]
-
     ways = {"wiener": "tikhonov", "tikhonov": "tikhonov", "tv": "variation"}
     return Subject(
         name,
@@ -269,11 +289,21 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
         call,
         ways.get(method.name, "autograd"),
         prior=None if prior is None else prior.name,
-        digest=None if prior is None else prior.digest,
+        digest=_trained(method, prior),
         tuned=TUNED.get(method.name),
         boundaries=method.supports.boundaries & {"unknown", "circular"},
-        weigh=weigh if method.name in ("wiener", "tikhonov") else None,
+        weigh=Weighing(method.name, task) if method.name in ("wiener", "tikhonov") else None,
     )
+
+
+def _trained(method: Method, prior: Any) -> str | None:
+    """The digest of the weights a method uses; of all that ship where it chooses among them by itself."""
+    from proxlab.trials.origin import shipped_digest
+
+    chooses = method.supports.prior and prior is None
+    if chooses or method.name == "auto":
+        return shipped_digest()
+    return None if prior is None else prior.digest or _weights(prior.network)
 
 
 def _silent(step: Progress) -> None:

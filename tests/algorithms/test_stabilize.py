@@ -201,3 +201,21 @@ def test_composition_is_composition(psf, truth):
 def test_impossible_steps_are_refused(psf, truth):
     with pytest.raises(ValueError, match="n_iter is 0 and lam 1: give at least one step"):
         cgls(CircularBlur(psf, (1, 24, 20)), truth, lam=1, n_iter=0)
+
+
+def test_variation_has_the_derivative_of_its_fixed_point(psf):
+    """Beside a difference quotient of the solver run to its end, along the gradient of a squared error."""
+    op = WindowedBlur(psf, (1, 24, 22))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.zeros(1, *op.img_size, dtype=torch.float64)
+    x[..., 8:20, 6:16] = 1
+    y = op.A(x) + 0.02 * torch.randn(1, 1, 24, 22, generator=generator, dtype=torch.float64)
+    run = Variation(0.8, 400, sigma=0.02)
+    data = y.clone().requires_grad_()
+    out = run(op, data)
+    assert torch.equal(out.detach(), run(op, y)) and run(op, y).grad_fn is None
+    rest = (out - x).detach()
+    (g,) = torch.autograd.grad(out, data, rest)
+    v, h = g / g.norm(), 0.02
+    ends = [float((run(op, y + s * h * v) - x).square().sum()) / 2 for s in (1, -1)]
+    assert float((g * v).sum()) == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=0.1)

@@ -57,6 +57,29 @@ def test_time_counts_iterations_where_they_are_given():
     assert few < many < 1.5 * few  # finding the weight takes most of it
     assert few > 10 * seconds("tv", 10, 1e6, 1, speed)
     assert seconds("somebody's own", None, 1e6, 1, speed) is None
+    ours = [seconds("certified", n, 1e6, 1, Speed(0.0, 1e-6)) for n in (1, 12, 24)]
+    assert ours == pytest.approx([14, 25, 37])  # 13 calls make the start and the certificate
+
+
+def test_certified_calls_its_network_as_often_as_planned(monkeypatch):
+    """Counted on a run, not taken from the table."""
+    import proxlab
+    from priors.gradient_step import GradientStep
+
+    calls, honest = [], GradientStep.value_and_grad
+
+    def counted(self, x, sigma):
+        calls.append(x.shape)
+        return honest(self, x, sigma)
+
+    monkeypatch.setattr(GradientStep, "value_and_grad", counted)
+    picture = np.random.default_rng(0).random((40, 40), np.float32)
+    for steps in (1, 6):
+        calls.clear()
+        options = {"method": "certified", "num_iter": steps, "sigma": 0.02, "return_info": True}
+        proxlab.deblur(picture, "box:3", **options)  # with its record, so that it does not warn of the noise
+        planned = seconds("certified", steps, 1.0, 1, Speed(0.0, 1.0))
+        assert len(calls) == pytest.approx(planned, rel=0.2), steps
 
 
 def test_the_side_follows_from_the_limit():

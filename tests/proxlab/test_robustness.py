@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from algorithms import sanity
 from imaging.files.picture import write_picture
 from proxlab import robustness
 from proxlab.__main__ import main
 from proxlab.errors import UsageError
-from proxlab.pages.charts import Frame, Line, lines_chart, ticks, tradeoff_chart
+from proxlab.pages.charts import KEY, Frame, Line, lines_chart, ticks, tradeoff_chart
 from proxlab.pages.verdict import unreliable, verdict_of
 from proxlab.trials import origin, subjects, units
 
@@ -30,6 +31,7 @@ TINY = {
     "short_shifts": True,
     "detailed": 1,
     "lipschitz": 3,
+    "exact": 0.5,
     "resamples": 20,
     "minutes": None,
 }
@@ -175,15 +177,19 @@ def test_what_was_made_for_another_method_is_tried_on_each(done):
         assert worst >= max(v for (method, _), v in tried.items() if method == name) - 1e-9
 
 
-def test_a_weaker_attack_than_chance_or_transfer_is_flagged(pictures, monkeypatch):
-    honest = units.attack
+def lame(honest):
+    """An attack that finds nothing."""
 
-    def lame(bound, problem, threat, effort, start):
+    def attack(bound, problem, threat, effort, start):
         found, flags = honest(bound, problem, threat, effort, start)
         half = found.perturbation * 0
         return type(found)(half, found.error * 0.5, found.trace, found.gradient, 1), flags
 
-    monkeypatch.setattr(units, "attack", lame)
+    return attack
+
+
+def test_a_weaker_attack_than_chance_or_transfer_is_flagged(pictures, monkeypatch):
+    monkeypatch.setattr(units, "attack", lame(units.attack))
     record = study(pictures)
     names = {f["name"] for f in record["flags"] if f["level"] == "error"}
     assert "beaten" in names and unreliable(record)
@@ -223,7 +229,72 @@ def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch
     assert main(command) == 2
     assert "holds a report already" in capsys.readouterr().err
     assert main([*command, "--resume", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["curves"]["half:f"]
+    record = json.loads(capsys.readouterr().out)
+    assert record["curves"]["half:f"]
+    command += ["--out", "third"]
+    assert main([*command, "--sizes", "pixels=3"]) == 2 and "no size 'pixels'" in capsys.readouterr().err
+    zero = sanity.Flag("gradient_zero", "error", "gradients are masked.")
+    monkeypatch.setattr(sanity, "check_gradient", lambda *args: zero)
+    assert main([*command, "--sizes", "draws=1"]) == 5
+    assert "is unreliable" in capsys.readouterr().out
+    assert json.loads((tmp_path / "third/report.json").read_text())["protocol"]["draws"] == 1
+
+
+def test_a_study_cut_to_the_clock_is_made_again_by_the_command_it_prints(pictures, tmp_path, monkeypatch):
+    """Whatever the machine does meanwhile: speeds are not what the second one depends on."""
+    from proxlab.trials import preparation
+    from proxlab.trials.protocol import Speed, as_options, read_sizes
+
+    many = [*pictures, *(p.T for p in pictures)]  # the last two are tuned on
+    slow = Speed(dict.fromkeys(TINY["levels"], 9.0), 9.0, 9.0)
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: slow)
+    cut = study(many, minutes=0.5)
+    assert cut["cuts"] and cut["protocol"]["attack_levels"] == [0.06]
+    words = as_options(protocol_of(cut)).split()
+    sizes = read_sizes(words[words.index("--sizes") + 1])
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: Speed({0.02: 1e-9}, 1e-9, 1e-9))
+    again = robustness({"shrink": shrink, "blind": blind}, many, PSF, sizes=sizes, device="cpu")
+    assert not again["cuts"]
+    for part in ("curves", "stability", "shifts", "details", "flags", "boxes", "weights", "tuned_on"):
+        assert again[part] == cut[part], part
+
+
+def protocol_of(record):
+    from proxlab.trials.protocol import Protocol
+
+    lists = {k: tuple(v) if isinstance(v, list) else v for k, v in record["protocol"].items()}
+    return Protocol(**lists)
+
+
+def test_a_resumed_study_keeps_its_plan_on_a_slower_machine(pictures, tmp_path, monkeypatch):
+    from proxlab.trials import preparation
+    from proxlab.trials.protocol import Speed
+
+    fast, slow = (Speed(dict.fromkeys(TINY["levels"], s), s, s) for s in (1e-9, 99.0))
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: fast)
+    whole = study(pictures, tmp_path / "r", minutes=1)
+    monkeypatch.setattr(preparation, "speed_of", lambda *args: slow)
+    again = study(pictures, tmp_path / "r", minutes=1, resume=True)
+    assert again["protocol"] == whole["protocol"] and again["curves"] == whole["curves"]
+    assert not again["cuts"] and len(again["pictures"]) == 2
+    assert study(pictures, minutes=1)["cuts"]  # what the slow machine would have planned by itself
+
+
+def test_the_gain_of_a_linear_method_is_told_and_nothing_measured_exceeds_it(pictures):
+    four = [*pictures, *(p.T for p in pictures)]
+    record = robustness({"tikhonov": "tikhonov"}, four, PSF, sizes={**TINY, "exact": 0.01}, device="cpu")
+    table = record["stability"]["tikhonov"]
+    top = table["lipschitz_quadratic"]
+    assert top["kind"] == "exact to 1 %" and "Lanczos" in top["definition"]
+    for name in ("lipschitz_local", "lipschitz_random", "rms_gain"):
+        assert table[name]["value"] <= 1.011 * top["value"], name
+    assert table["lipschitz_local"]["value"] > 0.8 * top["value"]  # three steps of ascent, from below
+
+
+def test_quick_never_looks_at_the_clock():
+    from proxlab.trials.protocol import PROTOCOLS
+
+    assert all(p.minutes is None for p in PROTOCOLS.values())
 
 
 def test_mistakes_are_answered(pictures, tmp_path):
@@ -354,6 +425,13 @@ def test_a_chart_puts_its_points_where_they_belong():
     assert ticks(0.0, 0.07) == pytest.approx([0, 0.02, 0.04, 0.06])
 
 
+def test_a_logarithmic_chart_gives_equal_ratios_equal_room():
+    frame = Frame((0, 1), (5.0, 2000.0), ("x", "y"), "a chart", log=True)
+    assert frame.py(10) - frame.py(20) == pytest.approx(frame.py(500) - frame.py(1000))
+    assert frame.rows() == [5, 10, 20, 50, 100, 200, 500, 1000, 2000] and frame.py(1) == frame.py(5)
+    assert Frame((0, 1), (0.01, 9000.0), ("x", "y"), "", log=True).rows() == [0.01, 0.1, 1, 10, 100, 1000]
+
+
 def test_the_bound_is_drawn_where_it_is():
     frame = Frame((0, 4), (-1, 2), ("eta", "C"), "trade-off")
     chart = tradeoff_chart((6.0, 2.0), {"m": (3.0, 0.5)}, frame)
@@ -368,7 +446,7 @@ def test_names_stay_inside_the_chart_and_apart():
     chart = lines_chart([Line(n, 0, [(0, 0, 0, 0), (1, 0.01, 0, 0)]) for n in names], frame)
     places = sorted(float(y) for y in re.findall(r'class="name t0" x="[\d.]+" y="([\d.]+)"', chart))
     assert len(places) == 9 and places[-1] <= 300 and min(np.diff(places)) > 12.9
-    assert frame.right + 8 + 7 * len(names[0]) < 460 < Frame((0, 1), (0, 1), ("x", "y"), "").right + 20
+    assert frame.right + 8 + KEY + 7 * 24 < 460 < Frame((0, 1), (0, 1), ("x", "y"), "").right + 20 + KEY
 
 
 def test_a_flag_of_many_methods_is_one_item():

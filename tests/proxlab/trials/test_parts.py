@@ -1,13 +1,26 @@
 """Scenes, departures, plans and the store: each held to something computed another way."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from proxlab.errors import InputError, UsageError
-from proxlab.trials.protocol import QUICK, STANDARD, Speed, fit, seconds, total
+from proxlab.trials.protocol import (
+    QUICK,
+    STANDARD,
+    Speed,
+    again,
+    as_options,
+    exact_steps,
+    fit,
+    read_sizes,
+    seconds,
+    total,
+)  # fmt: skip
 from proxlab.trials.scenes import Scene, margin_of, read_scenes, tensor
 from proxlab.trials.shifts import changed_psf, departures
 from proxlab.trials.store import Store
@@ -51,14 +64,20 @@ def test_the_middle_of_a_scene_is_the_same_scene(scene):
     assert np.allclose(small.data(), scene.data()[top : top + rows, left : left + columns])
 
 
-def test_pictures_left_over_are_for_tuning_only():
+def test_the_last_pictures_are_for_tuning_only_however_many_are_tested(tmp_path):
+    from imaging.files.picture import write_picture
+
     pictures = [np.random.default_rng(n).random((60, 60)) for n in range(5)]
-    tests, rest = read_scenes(pictures, PSF, count=8, side=32)
-    assert (len(tests), len(rest)) == (3, 2)
-    tests, rest = read_scenes(pictures, PSF, count=4, side=32)
-    assert (len(tests), len(rest)) == (4, 1)
-    assert {s.name for s in tests}.isdisjoint(s.name for s in rest)
-    tests, rest = read_scenes(pictures[:2], PSF, count=8, side=32)
+    for n, picture in enumerate(pictures):
+        write_picture(tmp_path / f"{n}.png", np.uint8(255 * picture))
+    for images in (pictures, tmp_path):
+        for count, tested in ((8, 3), (3, 3), (1, 1)):
+            tests, rest = read_scenes(images, PSF, count=count, side=32)
+            assert (len(tests), [s.name[-5:] for s in rest]) in [
+                (tested, ["3.png", "4.png"]), (tested, ["ure 4", "ure 5"]),
+            ]  # fmt: skip
+            assert {s.name for s in tests}.isdisjoint(s.name for s in rest)
+    tests, rest = read_scenes(pictures[:3], PSF, count=2, side=32)
     assert (len(tests), len(rest)) == (2, 0)
 
 
@@ -109,22 +128,38 @@ def test_departures_have_the_level_they_say(scene):
 
 
 def test_a_plan_is_cut_until_it_fits_and_says_so():
-    speeds = {"slow": Speed({0.01: 2.0, 0.03: 1.0, 0.08: 0.5}, 1.0)}
+    speeds = {"slow": Speed({0.01: 2.0, 0.03: 1.0, 0.08: 0.5}, 1.0, 1.0)}
     full = total(QUICK, speeds)
     fitted, cuts = fit(QUICK, speeds, full / 4)
     assert total(fitted, speeds) <= full / 4 and cuts
-    assert any(text.startswith("attacked: ") and "instead of 4" in text for text in cuts)
+    assert any(text.startswith("attacked: ") and "instead of 2" in text for text in cuts)
+    parts = [text.split(": ")[1].split(" instead of ") for text in cuts]
+    assert all(kept != asked for kept, asked in parts)  # nothing is called cut that was not
     assert fit(QUICK, speeds, full + 1) == (QUICK, [])
     _, hopeless = fit(QUICK, speeds, 0.1)
     assert "even so about" in hopeless[-1]
 
 
 def test_the_cost_of_a_plan_by_hand():
-    speed = Speed({0.01: 1.0, 0.03: 2.0, 0.08: 3.0}, 4.0)
-    parts = seconds(QUICK, speed, others=3)
-    assert parts["noise"] == 8 * 7 * (1 + 2 + 3) and parts["transfer"] == 4 * 3 * 2
-    assert parts["shift"] == 2 * 19 * 2
-    assert parts["worst"] == 4 * (sum(50 * (c + 4) + 20 * c for c in (1, 2, 3)) + 50 * (2 + 4))
+    speed = Speed({0.01: 1.0, 0.03: 2.0, 0.08: 3.0}, step=7.0, worse=5.0, product=0.5)
+    p = replace(QUICK, boxes=(2.0,))
+    parts = seconds(p, speed, others=3)
+    assert parts["noise"] == 8 * 5 * (1 + 2 + 3) and parts["transfer"] == 2 * 3 * (2 + 5) / 2
+    assert parts["shift"] == 1 * 19 * 2 and parts["exact"] == 28 * 0.5 == exact_steps(p) * 0.5
+    assert parts["worst"] == 2 * 3 * (19 * 7 + 10 * 2 + 5)  # two pictures, two levels and a box
+    assert seconds(replace(p, exact=0.0), speed, others=3)["exact"] == 0
+
+
+def test_sizes_survive_being_written_on_a_command_line():
+    for p in (STANDARD, replace(QUICK, boxes=(), short_shifts=True, exact=0.0, levels=(0.02,), minutes=3)):
+        words = as_options(p).split()
+        sizes = read_sizes(words[2]) if len(words) > 1 else {}
+        assert replace({"quick": QUICK, "standard": STANDARD}[p.name], **sizes) == replace(p, minutes=None)
+    text = again("proxlab robustness --minutes=3 --sizes draws=2 -p 'a b' --standard", STANDARD)
+    assert text == "proxlab robustness -p 'a b' --standard --out again"
+    for wrong in ("draws=two", "draws=", "short_shifts=1", "boxes=a:b", "minutes=3", "name=x"):
+        with pytest.raises(ValueError, match=r"wanted|has no size"):
+            read_sizes(wrong)
 
 
 def test_standard_holds_the_levels_of_the_literature():
@@ -183,13 +218,35 @@ def test_the_digest_of_the_code_sees_a_change_that_counts_and_no_other(monkeypat
         return lambda path: honest(path) + (b"#" if path.as_posix().endswith(name) else b"")
 
     assert before == digest() == origin.code_digest()
-    for name in ("algorithms/attack.py", "proxlab/trials/units.py", "weights/ssnet-tv-range.safetensors"):
+    for name in ("algorithms/attack.py", "proxlab/trials/units.py"):
         monkeypatch.setattr(Path, "read_bytes", edited(name))
         assert digest() != before, name
+    monkeypatch.setattr(Path, "read_bytes", edited("weights/ssnet-tv-range.safetensors"))
+    assert digest() == before  # weights count for the methods that use them
     monkeypatch.setattr(Path, "read_bytes", edited("proxlab/pages/style.py"))
     assert digest() == before
     monkeypatch.setattr(origin, "versions", lambda: {"torch": "0"})
     assert digest() != before
+
+
+def test_new_weights_change_the_digest_of_the_methods_that_use_them(monkeypatch):
+    from pathlib import Path
+
+    from proxlab.trials import subjects
+
+    def digests():
+        found = find_subjects(["stnn", "auto", "certified", "tv"], device="cpu", seed=0)
+        return {s.name: s.digest for s in found}
+
+    honest, before = Path.read_bytes, digests()
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda p: honest(p) + b"#" * (p.name == "unet-tv-range.safetensors")
+    )
+    after = digests()
+    assert {name for name in after if after[name] != before[name]} == {"stnn", "auto"}  # these choose
+    assert after["tv"] is None and after["certified"]
+    own = subjects._trained(subjects.load_method("pnp"), SimpleNamespace(digest=None, network=Theirs()))
+    assert own == subjects._weights(Theirs())
 
 
 def test_a_user_s_method_is_told_from_the_same_with_another_helper(tmp_path, monkeypatch):
@@ -263,17 +320,37 @@ def test_a_baseline_that_chooses_its_weight_is_attacked_at_that_weight(name, sce
     task = Task(op, y, 0.02, "given", Noise("gaussian"), None, None, None, 0, lambda step: None)
     lam = load_method(name).run(task).lam
     bound, u = subject.at(0.02), torch.rand(1, 1, 40, 36)
-    x, pull = bound.linearise(op)(y)
+    x, _ = bound.linearise(op)(y)
     expected, at_that_weight = by_tikhonov(bound.reconstruct, op, lam=lam)(y)
-    assert torch.equal(x, expected) and torch.allclose(pull(u), at_that_weight(u), rtol=1e-4)
-    assert "surrogate" not in bound.gradient
-    given = subject.at(0.02, 3 * lam).linearise(op)(y)[1](u)
-    assert not torch.allclose(given, pull(u), rtol=0.05)
+    assert torch.equal(x, expected) and "surrogate" not in bound.gradient
+    given = subject.at(0.02, lam).linearise(op)(y)[1](u)
+    assert torch.allclose(given, at_that_weight(u), rtol=1e-4)
+    assert not torch.allclose(subject.at(0.02, 3 * lam).linearise(op)(y)[1](u), given, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", ["wiener", "tikhonov"])
+@pytest.mark.parametrize("boundary", ["unknown", "circular"])
+def test_the_gradient_follows_the_weight_that_the_data_choose(name, boundary, scene):
+    """Along any direction it is the difference quotient of the full method; without that part it is not."""
+    from algorithms.linearise import by_tikhonov, result
+
+    subject = next(s for s in find_subjects("tv", device="cpu", seed=0) if s.name == name)
+    op = scene.operator(boundary).double()
+    generator = torch.Generator().manual_seed(2)
+    y = torch.from_numpy(scene.data())[None, None]
+    y = y + 0.02 * torch.randn(y.shape, generator=generator, dtype=y.dtype)
+    u, v = (torch.rand(y.shape, generator=generator, dtype=y.dtype) - 0.4 for _ in range(2))
+    bound = subject.at(0.02)
+    slope = float((bound.linearise(op)(y)[1](u) * v).sum())
+    h = 1e-2  # the weight is found to 2 % of itself
+    ends = [result(bound.reconstruct, op, y + s * h * v) for s in (1, -1)]
+    quotient = float(((ends[0] - ends[1]) * u).sum()) / (2 * h)
+    fixed = by_tikhonov(bound.reconstruct, op, lam=subject.weigh.lam(op, y, 0.02))(y)[1](u)
+    assert slope == pytest.approx(quotient, rel=6e-3)
+    assert float((fixed * v).sum()) != pytest.approx(quotient, rel=1.5e-2)
 
 
 def test_boxes_are_attacked_from_the_largest_down_and_their_flags_are_told_apart(monkeypatch):
-    from types import SimpleNamespace
-
     from proxlab.trials import units
 
     tried = []
@@ -346,6 +423,7 @@ def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(sce
     path = str(tmp_path / "own.safetensors")
     save_network(path, made.network(), {"recipe": asdict(made)})
     subject = find_subjects([path], device="cpu", seed=0)[0]
+    assert subject.summary.endswith("; trained with noise of 0 to 0.02")
     assert not subject.told and subject.prior == "own" and len(subject.digest) == 64
     op = scene.operator()
     x = subject.at(0.01).reconstruct(op, tensor(scene.data(), "cpu"))
