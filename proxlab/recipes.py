@@ -114,7 +114,7 @@ def check_resumed(args: Namespace, saved: Mapping[str, Any]) -> None:
 
 
 def _agrees(asked: Any, begun: Any) -> bool:
-    """Whether what is asked is what was begun; of settings, those that are given: the others were filled in."""
+    """Whether what is asked is what was begun; of settings only those that are given."""
     if isinstance(asked, dict) and isinstance(begun, dict):
         return all(name in begun and _agrees(value, begun[name]) for name, value in asked.items())
     return bool(asked == begun)
