@@ -75,8 +75,16 @@ def otf_of(psf: Tensor, size: tuple[int, int], origin: Origin | None = None) -> 
         message = f"psf is {h}x{w} but the image is {H}x{W}: crop the psf or pad the image."
         raise ValueError(message)
     row, column = centre_of(psf, origin)
-    field = torch.nn.functional.pad(psf, (0, W - w, 0, H - h))
-    return torch.fft.rfft2(field.roll((-row, -column), (-2, -1)))
+    field = psf.new_zeros((*psf.shape[:-2], H, W))
+    for rows, to_rows in _wrapped(h, row, H):  # rolling the whole field took a tenth of a large picture's run
+        for columns, to_columns in _wrapped(w, column, W):
+            field[..., to_rows, to_columns] = psf[..., rows, columns]
+    return torch.fft.rfft2(field)
+
+
+def _wrapped(n: int, centre: int, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """(from, to) of the part of n from its centre on, and of the part before it, in a circle of size."""
+    return (slice(centre, n), slice(0, n - centre)), (slice(0, centre), slice(size - centre, size))
 
 
 def power_of(spectrum: Tensor) -> Tensor:
@@ -85,7 +93,7 @@ def power_of(spectrum: Tensor) -> Tensor:
     >>> power_of(torch.tensor([3 + 4j]))
     tensor([25.])
     """
-    return spectrum.real.square() + spectrum.imag.square()
+    return spectrum.real.square().add_(spectrum.imag.square())
 
 
 def convolve(x: Tensor, otf: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ Solver = Callable[[Tensor, Tensor | None], Tensor]
 
 RTOL = {torch.float32: 1e-5, torch.float64: 1e-10}  # what rounding lets a solve reach with some room
 
+PART = 1 << 18  # values of a long inner product that are multiplied and added up together
+
 
 class SolveError(RuntimeError):
     """An inner linear solve missed its tolerance."""
@@ -29,8 +31,19 @@ def default_rtol(dtype: torch.dtype) -> float:
 
 def inner(u: Tensor, v: Tensor) -> Tensor:
     """Inner product of each sample, kept broadcastable: (B, ...) and (B, ...) give (B, 1, ...)."""
-    products = torch.linalg.vecdot(u.flatten(1), v.flatten(1))
+    rows, columns = u.flatten(1), v.flatten(1)
+    if u.device.type != "cpu" or u.is_complex() or rows.shape[1] <= PART:
+        products = torch.linalg.vecdot(rows, columns)
+    else:
+        products = torch.stack([_long_dot(a, b) for a, b in zip(rows, columns, strict=True)])
     return products.view(-1, *[1] * (u.ndim - 1))
+
+
+def _long_dot(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product of two long vectors, part by part: vecdot writes the product of all values first,
+    which is new memory each time, and a single dot adds up too many in float32.
+    """
+    return torch.stack([torch.dot(p, q) for p, q in zip(a.split(PART), b.split(PART), strict=True)]).sum()
 
 
 @torch.no_grad()

@@ -62,3 +62,13 @@ def test_psf_larger_than_the_picture():
         ValueError, match="psf is 65x65 but the image is 32x32: crop the psf or pad the image"
     ):
         otf_of(torch.ones(1, 1, 65, 65), (32, 32))
+
+
+@pytest.mark.parametrize("size", [(4, 3), (5, 8)])
+@pytest.mark.parametrize("origin", [None, (0, 0), (3, 2)])
+def test_the_centre_of_the_psf_comes_to_the_first_pixel(size, origin):
+    """Odd and even sides, a psf as large as the picture, centres at corners: as padding and rolling do."""
+    psf = torch.rand(2, 1, 4, 3, dtype=torch.float64)
+    row, column = origin or (2, 1)
+    field = torch.nn.functional.pad(psf, (0, size[1] - 3, 0, size[0] - 4)).roll((-row, -column), (-2, -1))
+    assert torch.equal(otf_of(psf, size, origin), torch.fft.rfft2(field))

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from imaging.linsolve import SolveError, conjugate_gradient, default_rtol, implicit_solve, power_iteration
+from imaging.linsolve import (
+    PART,
+    SolveError,
+    conjugate_gradient,
+    default_rtol,
+    implicit_solve,
+    inner,
+    power_iteration,
+)
 
 
 def spd(n, seed, condition=1e3):
@@ -120,3 +128,15 @@ def test_power_iteration_estimates_from_below():
     assert 99.9 < value <= 100 + 1e-9
     with pytest.raises(SolveError, match="still moved after 2 steps"):
         power_iteration(lambda v: v @ matrix, torch.ones(1, 8, dtype=torch.float64), rtol=1e-9, max_iter=2)
+
+
+def test_long_inner_products_are_those_of_float64():
+    """Part by part, with an uneven end, each sample by itself, and differentiable like short ones."""
+    u, v = torch.rand(2, 2, 1, 3, PART + 5)
+    exact = (u.double() * v.double()).sum((1, 2, 3))
+    found = inner(u, v)
+    assert found.shape == (2, 1, 1, 1)
+    assert torch.allclose(found.flatten().double(), exact, rtol=3e-7)
+    u.requires_grad_()
+    inner(u, v)[0].sum().backward()
+    assert torch.equal(u.grad[0], v[0]) and not u.grad[1].any()
