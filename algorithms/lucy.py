@@ -44,15 +44,17 @@ def _iterate(op: Any, y: Tensor, tv: TotalVariation | None, x0: Tensor | State) 
         x = x0.clamp_min(1e-3)
         blurred = op.A(x)
     while True:
+        fresh = not torch.is_grad_enabled()  # what is computed here is then written over
         ratio = blurred.clamp_min(tiny)
-        update = op.A_adjoint(torch.div(y, ratio, out=ratio)).mul_(inverse)
+        ratio = torch.div(y, ratio, out=ratio) if fresh else y / ratio
+        update = op.A_adjoint(ratio).mul_(inverse)
         del ratio
         if tv is not None:
             update /= (1 + inverse * _curvature(x, tv)).clamp_min(0.1)
         if unseen:
             update.masked_fill_(dark, 1)
         update.clamp_min_(0)
-        x, old = update.mul_(x), x
+        x, old = update.mul_(x) if fresh else x * update, x
         blurred = op.A(x)
         yield State(x, relative_change(x, old), (blurred,))
 

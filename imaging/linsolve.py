@@ -14,7 +14,7 @@ Solver = Callable[[Tensor, Tensor | None], Tensor]
 
 RTOL = {torch.float32: 1e-5, torch.float64: 1e-10}  # what rounding lets a solve reach with some room
 
-PART = 1 << 18  # values of a long inner product that are multiplied and added up together
+PART = 1 << 13  # values of a long inner product that are multiplied and added up together
 
 
 class SolveError(RuntimeError):

@@ -71,14 +71,14 @@ def extent_of(request: Request, blur: Blur, planes: Shape, stored: int, working:
     return Extent(planes, (channels, rows, columns), stored, working, blur.varying)
 
 
-def working_memory(method: Method, prior: Any, field: Shape, working: int) -> int:
+def working_memory(method: Method, prior: Any, field: Shape, working: int, *, device: str = "cpu") -> int:
     """Bytes a method holds at its peak, its operator and its network's feature maps included."""
     from proxlab.networks import network_memory
 
     alone = method.memory(field) * working // 4
     network = network_memory(prior, method, field, working)
     picture = working * field[0] * field[1] * field[2]
-    if network and picture > HEAP:
+    if network and picture > HEAP and device == "cpu":
         return max(alone, network + int(HELD * picture))
     return alone + network  # a heap keeps most of what a data step freed
 
@@ -99,7 +99,7 @@ def whole_memory(method: Method, prior: Any, extent: Extent, *, device: str) -> 
     """Peak bytes of this process, or of the card, for a picture that is in memory already."""
     needed = needed_memory(method, prior, extent)
     if device != "cpu":
-        return working_memory(method, prior, extent.field, extent.working)
+        return working_memory(method, prior, extent.field, extent.working, device=device)
     channels, height, width = extent.planes
     held = channels * height * width * (extent.stored + extent.working)
     return resident() + max(needed - held, 0) + LATER

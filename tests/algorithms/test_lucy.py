@@ -188,3 +188,20 @@ def test_resuming_equals_not_stopping_bit_for_bit_and_arguments_are_untouched(ps
     resumed = last(richardson_lucy(op, y, tv=TotalVariation(0.01), x0=half), 6)
     assert torch.equal(resumed.x, whole.x) and torch.equal(resumed.memory[0], whole.memory[0])
     assert torch.equal(x0, before) and torch.equal(y, before)
+
+
+def test_iterations_are_differentiable(psf):
+    """Unrolled, and attacked, by autograd: as a difference quotient along a direction, at the same values."""
+    op = WindowedBlur(psf, (1, 10, 9))
+    y = torch.rand(1, 1, *op.data_size[-2:], dtype=torch.float64) + 0.1
+    start, direction = torch.full((1, *op.img_size), 0.5, dtype=torch.float64), torch.randn_like(y)
+
+    def third(data: torch.Tensor) -> torch.Tensor:
+        return last(richardson_lucy(op, data, tv=None, x0=start), 3).x.square().sum()
+
+    data = y.clone().requires_grad_()
+    third(data).backward()
+    quotient = (third(y + 1e-6 * direction) - third(y - 1e-6 * direction)) / 2e-6
+    assert float((data.grad * direction).sum()) == pytest.approx(float(quotient), rel=1e-6)
+    with torch.no_grad():
+        assert torch.equal(third(y), third(data.detach()))
