@@ -3,8 +3,8 @@
 import os
 from importlib import import_module
 
-# Large arrays in pages of 2 MB: with those of 4 KB a run of 16 megapixels took half as long again. torch asks
-# for this at its first tensor, on Linux alone; who has set it has decided.
+# Large arrays in pages of 2 MB, since those of 4 KB are asked for one by one wherever a large array is new.
+# torch asks for this at its first tensor, on Linux alone; who has set it has decided.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME = {
