@@ -22,9 +22,9 @@ SETTINGS = {
     "distributed.comm.timeouts.tcp": "120s",
     # Looks at the stack of every task a hundred times a second: some of a worker's time.
     "distributed.worker.profile.enabled": False,
-    # One thread, and not Dask's MALLOC_TRIM_THRESHOLD_: with that a picture takes several times as long, since
-    # every array was new memory from the system. And one heap: tasks run in a second thread, whose own heap
-    # is of pieces of 64 MB that come and go, which makes a picture dearer.
+    # One thread, and not Dask's MALLOC_TRIM_THRESHOLD_: with that every array is new memory from
+    # the system. And one heap: tasks run in a second thread, whose own heap is of pieces of 64 MB that come
+    # and go, which makes a picture dearer.
     "distributed.nanny.pre-spawn-environ": dict.fromkeys((*THREADS, "MALLOC_ARENA_MAX"), "1"),
 }
 
