@@ -46,6 +46,18 @@ def shipped_digest() -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
 
 
+def combined(*digests: str | None) -> str | None:
+    """One digest of several; None for none, and a single one as it is.
+
+    >>> combined(None, "ab"), combined(None), combined("a", "b") == combined("b", "a")
+    ('ab', None, False)
+    """
+    known = [digest for digest in digests if digest is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()
+
+
 def source_digest(function: Callable[..., Any]) -> str | None:
     """SHA-256 of the file that a user's callable (or its class) was written in; None where there is none.
 

@@ -297,13 +297,12 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
 
 
 def _trained(method: Method, prior: Any) -> str | None:
-    """The digest of the weights a method uses; of all that ship where it chooses among them by itself."""
-    from proxlab.trials.origin import shipped_digest
+    """The digest of the weights a method uses, and of all that ship where it chooses among them by itself."""
+    from proxlab.trials.origin import combined, shipped_digest
 
-    chooses = method.supports.prior and prior is None
-    if chooses or method.name == "auto":
-        return shipped_digest()
-    return None if prior is None else prior.digest or _weights(prior.network)
+    chooses = method.supports.prior and (prior is None or method.name == "auto")
+    own = None if prior is None else prior.digest or _digest(prior.network)
+    return combined(shipped_digest() if chooses else None, own)
 
 
 def _silent(step: Progress) -> None:

@@ -249,6 +249,27 @@ def test_new_weights_change_the_digest_of_the_methods_that_use_them(monkeypatch)
     assert own == subjects._weights(Theirs())
 
 
+def test_auto_with_a_prior_of_the_user_s_own_depends_on_it_and_on_what_ships(monkeypatch):
+    from proxlab.trials import origin
+
+    def digest(prior):
+        return find_subjects(["auto"], device="cpu", seed=0, prior=prior)[0].digest
+
+    def trained_further():
+        network = Theirs()
+        network.scale.data.fill_(0.6)
+        return network
+
+    def smooth(x, sigma):
+        return x
+
+    before = digest(Theirs())
+    assert digest(Theirs()) == before != digest(trained_further())
+    assert digest(smooth) not in (before, digest(None))  # of its file, where it has no weights
+    monkeypatch.setattr(origin, "shipped_digest", lambda: "other weights")
+    assert digest(Theirs()) != before
+
+
 def test_a_user_s_method_is_told_from_the_same_with_another_helper(tmp_path, monkeypatch):
     from proxlab.trials.origin import source_digest
 
