@@ -430,7 +430,8 @@ def test_a_network_bounded_by_its_layers_has_a_proven_constant():
     assert [s.bound for s in found[:3]] == [2.0, None, None]
 
 
-def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(scene, tmp_path):
+def of_one_psf(path, preprocess="none"):
+    """A network for PSF in a file, untrained."""
     from dataclasses import asdict
 
     from priors.checkpoint import save_network
@@ -438,11 +439,15 @@ def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(sce
 
     rows = tuple(tuple(float(v) for v in row) for row in PSF)
     made = Deblurring(
-        kind="deblur", arch="ssnet", config={"width": 3, "kernels": [3]}, psf=rows, preprocess="none",
+        kind="deblur", arch="ssnet", config={"width": 3, "kernels": [3]}, psf=rows, preprocess=preprocess,
         target="truth", noise=(0.0, 0.02), inject="before", loss="l2", color=False, batch=2, patch=16, seed=0,
     )  # fmt: skip
-    path = str(tmp_path / "own.safetensors")
     save_network(path, made.network(), {"recipe": asdict(made)})
+    return str(path)
+
+
+def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(scene, tmp_path):
+    path = of_one_psf(tmp_path / "own.safetensors")
     subject = find_subjects([path], device="cpu", seed=0)[0]
     assert subject.summary.endswith("; trained with noise of 0 to 0.02")
     assert not subject.told and subject.prior == "own" and len(subject.digest) == 64
@@ -453,3 +458,28 @@ def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(sce
         subject.at(0.01).reconstruct(
             Scene("b", scene.wide, PSF[::-1].copy(), scene.margin).operator(), op.A(x)
         )
+
+
+def test_a_network_behind_a_denoiser_depends_on_that_denoiser(tmp_path):
+    """By its file, as the prior of a method, and loaded by the user."""
+    from proxlab import load_reconstructor
+
+    denoiser, here = tmp_path / "d.safetensors", {"device": "cpu", "seed": 0}
+    path = of_one_psf(tmp_path / "behind.safetensors", f"denoise:{denoiser}")
+
+    def digests():
+        loaded = load_reconstructor(path)
+        found = find_subjects({"file": path, "method": "stnn", "loaded": loaded}, **here, prior=path)
+        found += find_subjects({"held": "stnn"}, **here, prior=loaded.network)
+        return {s.name: s.digest for s in found}
+
+    denoiser.write_bytes(b"one")
+    before = digests()
+    assert digests() == before
+    denoiser.write_bytes(b"two")
+    after = digests()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"file", "method", "loaded", "held"}
+    denoiser.unlink()
+    with pytest.raises(InputError, match=r"cannot be read .*d\.safetensors.*: put it back"):
+        digests()
