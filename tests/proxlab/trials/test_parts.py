@@ -140,6 +140,23 @@ def test_a_plan_is_cut_until_it_fits_and_says_so():
     assert "even so about" in hopeless[-1]
 
 
+def test_a_cut_is_never_more_than_what_was_asked():
+    """Left out stays left out, a coarse tolerance coarse, however much time the rest of a rung saves."""
+    speeds = {"slow": Speed({0.03: 1.0}, 1.0, 1.0, product=1e-6)}
+    none = {"attacked": 0, "shifted": 0, "detailed": 0, "lipschitz": 0, "attack_levels": (), "exact": 0.0}
+    coarse = {"exact": 0.05, "boxes": (), "attack_levels": (0.08,), "levels": (0.01, 0.03, 0.05, 0.08)}
+    for asked in (STANDARD, QUICK, replace(QUICK, **coarse), replace(STANDARD, **coarse, shifted=0),
+                  replace(STANDARD, **none), replace(QUICK, **none, boxes=(1.0,))):  # fmt: skip
+        for share in (0.9, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01, 0.001):
+            kept, cuts = fit(asked, speeds, share * total(asked, speeds))
+            assert kept.exact == 0 or kept.exact >= asked.exact
+            assert set(kept.attack_levels) <= set(asked.attack_levels) and set(kept.boxes) <= set(asked.boxes)
+            for name in ("pictures", "draws", "attacked", "iterations", "restarts", "shifted", "detailed"):
+                assert getattr(kept, name) <= getattr(asked, name), (name, share)
+            assert not any(text.startswith("exact: 0.03 instead of 0.05") for text in cuts)
+            assert bool(kept.attack_levels) == bool(asked.attack_levels)
+
+
 def test_the_cost_of_a_plan_by_hand():
     speed = Speed({0.01: 1.0, 0.03: 2.0, 0.08: 3.0}, step=7.0, worse=5.0, product=0.5)
     p = replace(QUICK, boxes=(2.0,))
