@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from proxlab.trials.shifts import departures
+from proxlab.trials.sizes import plain_sizes
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Protocol:
 
     attacked, shifted and detailed are numbers of pictures, out of `pictures`, for the worst case, the
     departures from the model and the inserted details. exact: relative tolerance of the gains of linear
-    methods, 0 for none.
+    methods, 0 for none. Lists become tuples. ValueError, in a sentence, for sizes of which no study comes.
     """
 
     name: str
@@ -36,6 +37,10 @@ class Protocol:
     exact: float
     resamples: int
     minutes: float | None
+
+    def __post_init__(self) -> None:
+        for name, value in plain_sizes(vars(self)).items():
+            object.__setattr__(self, name, value)
 
     @property
     def middle(self) -> float:
@@ -241,7 +246,7 @@ def _as_type(text: str, like: object) -> Any:
 def _option(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ":".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
+    return ":".join(map(repr, value)) if isinstance(value, tuple) else repr(value)
 
 
 def _ladder(p: Protocol) -> Iterator[dict[str, Any]]:

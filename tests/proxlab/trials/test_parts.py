@@ -168,7 +168,13 @@ def test_the_cost_of_a_plan_by_hand():
 
 
 def test_sizes_survive_being_written_on_a_command_line():
-    for p in (STANDARD, replace(QUICK, boxes=(), short_shifts=True, exact=0.0, levels=(0.02,), minutes=3)):
+    odd = {"levels": [0.1 / 3, np.float64(0.06)], "attack_levels": [0.1 / 3], "draws": np.int64(4)}
+    few = {"boxes": (), "short_shifts": True, "exact": 1 / 30, "minutes": 3}
+    for p in (
+        STANDARD,
+        replace(QUICK, **few),
+        replace(QUICK, **odd),
+    ):
         words = as_options(p).split()
         sizes = read_sizes(words[2]) if len(words) > 1 else {}
         assert replace({"quick": QUICK, "standard": STANDARD}[p.name], **sizes) == replace(p, minutes=None)
@@ -177,6 +183,47 @@ def test_sizes_survive_being_written_on_a_command_line():
     for wrong in ("draws=two", "draws=", "short_shifts=1", "boxes=a:b", "minutes=3", "name=x"):
         with pytest.raises(ValueError, match=r"wanted|has no size"):
             read_sizes(wrong)
+
+
+@pytest.mark.parametrize(
+    ("size", "value", "told"),
+    [
+        ("pictures", 0, "of at least 1"),
+        ("pictures", "eight", "size pictures is 'eight': give a whole number"),
+        ("side", 31, "of at least 32"),
+        ("draws", 0, "of at least 1"),
+        ("draws", 2.5, "size draws is 2.5: give a whole number"),
+        ("iterations", 0, "of at least 1"),
+        ("restarts", 0, "of at least 1"),
+        ("resamples", 0, "of at least 1"),
+        ("attacked", -1, "size attacked is -1: give a whole number of at least 0"),
+        ("lipschitz", -2, "of at least 0"),
+        ("levels", (), "size levels is empty: give at least one"),
+        ("levels", 0.03, "size levels is 0.03: give a list"),
+        ("levels", (0.03, -0.08), "none below 0"),
+        ("levels", (0.03, float("inf")), "finite numbers"),
+        ("levels", (0.03, 0.08, 0.08), "each number once"),
+        ("levels", (0.03, 0.08, 0.08000001), "apart in their first six digits"),
+        ("levels", (0.0, 0.03), r"attack_levels has 0.08, which is none of the levels \(0.0, 0.03\)"),
+        ("levels", (0.03, 0.0, 0.08), "the middle one of the levels"),
+        ("attack_levels", (0.02,), "or add it to the levels"),
+        ("boxes", (0.0, 2.0), "size boxes has 0, a budget in which nothing can be attacked"),
+        ("exact", float("nan"), "size exact is nan: give a relative tolerance of at least 1e-06, or 0 for"),
+        ("exact", -0.01, "give a relative tolerance"),
+        ("short_shifts", 3, "wanted True"),
+        ("minutes", 0, "minutes is 0: give how long the study may take, above 0"),
+        ("minutes", "3 h", "minutes is '3 h': give how long"),
+    ],
+)
+def test_sizes_of_which_no_study_comes_are_refused(size, value, told):
+    with pytest.raises(ValueError, match=told):
+        replace(QUICK, **{size: value})
+
+
+def test_parts_that_are_left_out_are_no_mistake():
+    least = {"attacked": 0, "shifted": 0, "detailed": 0, "lipschitz": 0, "exact": 0, "levels": [0]}
+    p = replace(QUICK, **least, attack_levels=[], boxes=[])
+    assert p.levels == (0.0,) and p.middle == 0 and p.attack_levels == p.boxes == ()
 
 
 def test_standard_holds_the_levels_of_the_literature():
