@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -87,6 +88,20 @@ def preprocess_of(text: str) -> Preprocess:
         f"preprocess is {text!r}: give none, gaussian:WIDTH, cgls:STEPS,LAM, tikhonov, tv or denoise:NAME."
     )
     raise ValueError(message)
+
+
+def denoiser_file(text: str) -> Path | None:
+    """The file of the denoiser that the pre-processor of this text loads; None where it loads none.
+
+    ValueError for a name that does not ship.
+
+    >>> denoiser_file("denoise").name, denoiser_file("tv")
+    ('denoiser-gray.safetensors', None)
+    """
+    from priors.base import find
+
+    kind, _, rest = text.partition(":")
+    return find(rest or USUAL[kind]) if kind == "denoise" else None
 
 
 @cache

@@ -216,10 +216,7 @@ def _settle(study: Study, out: str | Path | None, resume: bool) -> Study:
     if resume and path.exists():
         saved = json.loads(path.read_text("utf-8"))
         if saved["asked"] == json.loads(json.dumps(study.asked.as_dict())):
-            lists: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in saved["protocol"].items()
-            }
-            bench = replace(study.bench, protocol=Protocol(**lists))
+            bench = replace(study.bench, protocol=Protocol(**saved["protocol"]))
             return replace(study, bench=bench, cuts=tuple(saved["cuts"]))
     record = {"protocol": study.bench.protocol.as_dict(), "asked": study.asked.as_dict(), "cuts": study.cuts}
     with atomic_write(path, overwrite=True) as stream:
@@ -253,16 +250,17 @@ def _protocol(name: str, minutes: float | None, sizes: Mapping[str, Any] | None)
     if name not in PROTOCOLS:
         message = f"protocol is {name!r}: wanted one of {', '.join(PROTOCOLS)}."
         raise UsageError(message)
-    chosen = PROTOCOLS[name]
+    if (sizes or {}).get("name", name) != name:
+        message = f"sizes has the name {(sizes or {})['name']!r}: leave it out, protocol says it."
+        raise UsageError(message)
+    changed = {**(sizes or {}), **({} if minutes is None else {"minutes": minutes})}
     try:
-        chosen = replace(chosen, **(sizes or {}))
+        return replace(PROTOCOLS[name], **changed)
     except TypeError as cause:
         message = f"sizes has an unknown field ({cause}): see proxlab.trials.protocol.Protocol."
         raise UsageError(message) from cause
-    if minutes is not None and not minutes > 0:
-        message = f"minutes is {minutes:g}: give how long the study may take, above 0."
-        raise UsageError(message)
-    return chosen if minutes is None else replace(chosen, minutes=minutes)
+    except ValueError as cause:
+        raise UsageError(str(cause)) from cause
 
 
 def _silent(text: str) -> None:

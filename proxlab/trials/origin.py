@@ -46,6 +46,40 @@ def shipped_digest() -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
 
 
+def denoiser_digest(network: Any) -> str | None:
+    """SHA-256 of the denoiser in front of a network of one psf; None for any other network.
+
+    InputError where it is gone.
+    """
+    from priors.deblurring import denoiser_file, recipe_behind
+    from proxlab.errors import InputError
+
+    recipe = recipe_behind(network)
+    if recipe is None:
+        return None
+    try:
+        path = denoiser_file(recipe.preprocess)
+        return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    except (ValueError, OSError) as cause:
+        message = (
+            f"a network was trained behind the pre-processor {recipe.preprocess!r}, whose denoiser cannot be "
+            f"read ({cause}): put it back, or start in the folder that its path is relative to."
+        )
+        raise InputError(message) from cause
+
+
+def combined(*digests: str | None) -> str | None:
+    """One digest of several; None for none, and a single one as it is.
+
+    >>> combined(None, "ab"), combined(None), combined("a", "b") == combined("b", "a")
+    ('ab', None, False)
+    """
+    known = [digest for digest in digests if digest is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()
+
+
 def source_digest(function: Callable[..., Any]) -> str | None:
     """SHA-256 of the file that a user's callable (or its class) was written in; None where there is none.
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from proxlab.trials.shifts import departures
+from proxlab.trials.sizes import plain_sizes
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Protocol:
 
     attacked, shifted and detailed are numbers of pictures, out of `pictures`, for the worst case, the
     departures from the model and the inserted details. exact: relative tolerance of the gains of linear
-    methods, 0 for none.
+    methods, 0 for none. Lists become tuples. ValueError, in a sentence, for sizes of which no study comes.
     """
 
     name: str
@@ -36,6 +37,10 @@ class Protocol:
     exact: float
     resamples: int
     minutes: float | None
+
+    def __post_init__(self) -> None:
+        for name, value in plain_sizes(vars(self)).items():
+            object.__setattr__(self, name, value)
 
     @property
     def middle(self) -> float:
@@ -241,26 +246,31 @@ def _as_type(text: str, like: object) -> Any:
 def _option(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ":".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
+    return ":".join(map(repr, value)) if isinstance(value, tuple) else repr(value)
 
 
 def _ladder(p: Protocol) -> Iterator[dict[str, Any]]:
-    """Changes in the order of what costs a reader least; the largest budgets are attacked last of all."""
-    few = tuple(dict.fromkeys((p.middle, max(p.levels))))
+    """Changes in the order of what costs a reader least; the largest budgets are attacked last of all.
+
+    None asks for more than p does.
+    """
+    ends = dict.fromkeys((p.middle, max(p.levels)))
+    few = tuple(level for level in ends if level in p.attack_levels) or tuple(sorted(p.attack_levels)[-1:])
+    coarse = max(p.exact, 0.03) if p.exact > 0 else 0.0
     yield {"restarts": 1}
     yield {"boxes": p.boxes[1:2] or p.boxes}
     yield {"attacked": min(p.attacked, 8)}
     yield {"attacked": min(p.attacked, 4), "shifted": min(p.shifted, 4), "detailed": min(p.detailed, 4)}
     yield {"iterations": min(p.iterations, 50), "draws": min(p.draws, 10)}
     yield {"attacked": min(p.attacked, 2), "lipschitz": min(p.lipschitz, 20)}
-    yield {"boxes": (), "exact": 0.03 * (p.exact > 0)}
+    yield {"boxes": (), "exact": coarse}
     yield {"iterations": min(p.iterations, 30), "draws": min(p.draws, 3)}
-    yield {"shifted": 1, "detailed": 1, "lipschitz": min(p.lipschitz, 10)}
+    yield {"shifted": min(p.shifted, 1), "detailed": min(p.detailed, 1), "lipschitz": min(p.lipschitz, 10)}
     yield {"attack_levels": few, "iterations": min(p.iterations, 20)}
     yield {"short_shifts": True, "pictures": min(p.pictures, 16)}
-    yield {"attacked": 1, "draws": min(p.draws, 2), "pictures": min(p.pictures, 8)}
+    yield {"attacked": min(p.attacked, 1), "draws": min(p.draws, 2), "pictures": min(p.pictures, 8)}
     yield {"pictures": min(p.pictures, 4), "iterations": min(p.iterations, 12)}
-    yield {"lipschitz": 0, "exact": 0.0, "attack_levels": (p.middle,), "pictures": min(p.pictures, 2)}
+    yield {"lipschitz": 0, "exact": 0.0, "attack_levels": few[:1], "pictures": min(p.pictures, 2)}
 
 
 def _words(value: object) -> str:

@@ -220,9 +220,10 @@ def _bound(function: Any) -> float | None:
 
 def _digest(function: Any) -> str | None:
     """What tells a user's method from the one that an earlier run measured: its weights, else its file."""
-    from proxlab.trials.origin import source_digest
+    from proxlab.trials.origin import combined, denoiser_digest, source_digest
 
-    return _weights(function) or source_digest(function)
+    own = _weights(function) or source_digest(function)
+    return combined(own, denoiser_digest(getattr(function, "network", function)))
 
 
 def _weights(function: Any) -> str | None:
@@ -297,13 +298,14 @@ def _of_method(name: str, method: Method, setting: tuple[str, int, Any]) -> Subj
 
 
 def _trained(method: Method, prior: Any) -> str | None:
-    """The digest of the weights a method uses; of all that ship where it chooses among them by itself."""
-    from proxlab.trials.origin import shipped_digest
+    """The digest of the weights a method uses, and of all that ship where it chooses among them by itself."""
+    from proxlab.trials.origin import combined, denoiser_digest, shipped_digest
 
-    chooses = method.supports.prior and prior is None
-    if chooses or method.name == "auto":
-        return shipped_digest()
-    return None if prior is None else prior.digest or _weights(prior.network)
+    chooses = method.supports.prior and (prior is None or method.name == "auto")
+    shipped = shipped_digest() if chooses else None
+    if prior is None or prior.digest is None:
+        return combined(shipped, None if prior is None else _digest(prior.network))
+    return combined(shipped, prior.digest, denoiser_digest(prior.network))
 
 
 def _silent(step: Progress) -> None:

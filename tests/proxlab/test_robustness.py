@@ -233,6 +233,8 @@ def test_the_command_prints_a_plan_and_a_verdict(pictures, tmp_path, monkeypatch
     assert record["curves"]["half:f"]
     command += ["--out", "third"]
     assert main([*command, "--sizes", "pixels=3"]) == 2 and "no size 'pixels'" in capsys.readouterr().err
+    assert main([*command, "--sizes", "exact=nan"]) == 2
+    assert "size exact is nan: give a relative tolerance" in capsys.readouterr().err
     zero = sanity.Flag("gradient_zero", "error", "gradients are masked.")
     monkeypatch.setattr(sanity, "check_gradient", lambda *args: zero)
     assert main([*command, "--sizes", "draws=1"]) == 5
@@ -262,8 +264,7 @@ def test_a_study_cut_to_the_clock_is_made_again_by_the_command_it_prints(picture
 def protocol_of(record):
     from proxlab.trials.protocol import Protocol
 
-    lists = {k: tuple(v) if isinstance(v, list) else v for k, v in record["protocol"].items()}
-    return Protocol(**lists)
+    return Protocol(**record["protocol"])
 
 
 def test_a_resumed_study_keeps_its_plan_on_a_slower_machine(pictures, tmp_path, monkeypatch):
@@ -311,6 +312,10 @@ def test_mistakes_are_answered(pictures, tmp_path):
         robustness("identity", pictures, PSF, protocol="fast")
     with pytest.raises(UsageError, match="unknown field"):
         robustness("identity", pictures, PSF, sizes={"picture": 3})
+    with pytest.raises(UsageError, match="sizes has the name 'mine': leave it out"):
+        robustness("identity", pictures, PSF, sizes={"name": "mine"})
+    with pytest.raises(UsageError, match="size pictures is 0: give a whole number of at least 1"):
+        robustness("identity", pictures, PSF, sizes={"pictures": 0})
     with pytest.raises(UsageError, match="a study knows 'unknown' and 'circular'"):
         robustness("identity", pictures, PSF, boundary="edge")
 

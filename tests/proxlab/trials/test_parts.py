@@ -140,6 +140,23 @@ def test_a_plan_is_cut_until_it_fits_and_says_so():
     assert "even so about" in hopeless[-1]
 
 
+def test_a_cut_is_never_more_than_what_was_asked():
+    """Left out stays left out, a coarse tolerance coarse, however much time the rest of a rung saves."""
+    speeds = {"slow": Speed({0.03: 1.0}, 1.0, 1.0, product=1e-6)}
+    none = {"attacked": 0, "shifted": 0, "detailed": 0, "lipschitz": 0, "attack_levels": (), "exact": 0.0}
+    coarse = {"exact": 0.05, "boxes": (), "attack_levels": (0.08,), "levels": (0.01, 0.03, 0.05, 0.08)}
+    for asked in (STANDARD, QUICK, replace(QUICK, **coarse), replace(STANDARD, **coarse, shifted=0),
+                  replace(STANDARD, **none), replace(QUICK, **none, boxes=(1.0,))):  # fmt: skip
+        for share in (0.9, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01, 0.001):
+            kept, cuts = fit(asked, speeds, share * total(asked, speeds))
+            assert kept.exact == 0 or kept.exact >= asked.exact
+            assert set(kept.attack_levels) <= set(asked.attack_levels) and set(kept.boxes) <= set(asked.boxes)
+            for name in ("pictures", "draws", "attacked", "iterations", "restarts", "shifted", "detailed"):
+                assert getattr(kept, name) <= getattr(asked, name), (name, share)
+            assert not any(text.startswith("exact: 0.03 instead of 0.05") for text in cuts)
+            assert bool(kept.attack_levels) == bool(asked.attack_levels)
+
+
 def test_the_cost_of_a_plan_by_hand():
     speed = Speed({0.01: 1.0, 0.03: 2.0, 0.08: 3.0}, step=7.0, worse=5.0, product=0.5)
     p = replace(QUICK, boxes=(2.0,))
@@ -151,7 +168,13 @@ def test_the_cost_of_a_plan_by_hand():
 
 
 def test_sizes_survive_being_written_on_a_command_line():
-    for p in (STANDARD, replace(QUICK, boxes=(), short_shifts=True, exact=0.0, levels=(0.02,), minutes=3)):
+    odd = {"levels": [0.1 / 3, np.float64(0.06)], "attack_levels": [0.1 / 3], "draws": np.int64(4)}
+    few = {"boxes": (), "short_shifts": True, "exact": 1 / 30, "minutes": 3}
+    for p in (
+        STANDARD,
+        replace(QUICK, **few),
+        replace(QUICK, **odd),
+    ):
         words = as_options(p).split()
         sizes = read_sizes(words[2]) if len(words) > 1 else {}
         assert replace({"quick": QUICK, "standard": STANDARD}[p.name], **sizes) == replace(p, minutes=None)
@@ -160,6 +183,47 @@ def test_sizes_survive_being_written_on_a_command_line():
     for wrong in ("draws=two", "draws=", "short_shifts=1", "boxes=a:b", "minutes=3", "name=x"):
         with pytest.raises(ValueError, match=r"wanted|has no size"):
             read_sizes(wrong)
+
+
+@pytest.mark.parametrize(
+    ("size", "value", "told"),
+    [
+        ("pictures", 0, "of at least 1"),
+        ("pictures", "eight", "size pictures is 'eight': give a whole number"),
+        ("side", 31, "of at least 32"),
+        ("draws", 0, "of at least 1"),
+        ("draws", 2.5, "size draws is 2.5: give a whole number"),
+        ("iterations", 0, "of at least 1"),
+        ("restarts", 0, "of at least 1"),
+        ("resamples", 0, "of at least 1"),
+        ("attacked", -1, "size attacked is -1: give a whole number of at least 0"),
+        ("lipschitz", -2, "of at least 0"),
+        ("levels", (), "size levels is empty: give at least one"),
+        ("levels", 0.03, "size levels is 0.03: give a list"),
+        ("levels", (0.03, -0.08), "none below 0"),
+        ("levels", (0.03, float("inf")), "finite numbers"),
+        ("levels", (0.03, 0.08, 0.08), "each number once"),
+        ("levels", (0.03, 0.08, 0.08000001), "apart in their first six digits"),
+        ("levels", (0.0, 0.03), r"attack_levels has 0.08, which is none of the levels \(0.0, 0.03\)"),
+        ("levels", (0.03, 0.0, 0.08), "the middle one of the levels"),
+        ("attack_levels", (0.02,), "or add it to the levels"),
+        ("boxes", (0.0, 2.0), "size boxes has 0, a budget in which nothing can be attacked"),
+        ("exact", float("nan"), "size exact is nan: give a relative tolerance of at least 1e-06, or 0 for"),
+        ("exact", -0.01, "give a relative tolerance"),
+        ("short_shifts", 3, "wanted True"),
+        ("minutes", 0, "minutes is 0: give how long the study may take, above 0"),
+        ("minutes", "3 h", "minutes is '3 h': give how long"),
+    ],
+)
+def test_sizes_of_which_no_study_comes_are_refused(size, value, told):
+    with pytest.raises(ValueError, match=told):
+        replace(QUICK, **{size: value})
+
+
+def test_parts_that_are_left_out_are_no_mistake():
+    least = {"attacked": 0, "shifted": 0, "detailed": 0, "lipschitz": 0, "exact": 0, "levels": [0]}
+    p = replace(QUICK, **least, attack_levels=[], boxes=[])
+    assert p.levels == (0.0,) and p.middle == 0 and p.attack_levels == p.boxes == ()
 
 
 def test_standard_holds_the_levels_of_the_literature():
@@ -247,6 +311,27 @@ def test_new_weights_change_the_digest_of_the_methods_that_use_them(monkeypatch)
     assert after["tv"] is None and after["certified"]
     own = subjects._trained(subjects.load_method("pnp"), SimpleNamespace(digest=None, network=Theirs()))
     assert own == subjects._weights(Theirs())
+
+
+def test_auto_with_a_prior_of_the_user_s_own_depends_on_it_and_on_what_ships(monkeypatch):
+    from proxlab.trials import origin
+
+    def digest(prior):
+        return find_subjects(["auto"], device="cpu", seed=0, prior=prior)[0].digest
+
+    def trained_further():
+        network = Theirs()
+        network.scale.data.fill_(0.6)
+        return network
+
+    def smooth(x, sigma):
+        return x
+
+    before = digest(Theirs())
+    assert digest(Theirs()) == before != digest(trained_further())
+    assert digest(smooth) not in (before, digest(None))  # of its file, where it has no weights
+    monkeypatch.setattr(origin, "shipped_digest", lambda: "other weights")
+    assert digest(Theirs()) != before
 
 
 def test_a_user_s_method_is_told_from_the_same_with_another_helper(tmp_path, monkeypatch):
@@ -409,7 +494,8 @@ def test_a_network_bounded_by_its_layers_has_a_proven_constant():
     assert [s.bound for s in found[:3]] == [2.0, None, None]
 
 
-def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(scene, tmp_path):
+def of_one_psf(path, preprocess="none"):
+    """A network for PSF in a file, untrained."""
     from dataclasses import asdict
 
     from priors.checkpoint import save_network
@@ -417,11 +503,15 @@ def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(sce
 
     rows = tuple(tuple(float(v) for v in row) for row in PSF)
     made = Deblurring(
-        kind="deblur", arch="ssnet", config={"width": 3, "kernels": [3]}, psf=rows, preprocess="none",
+        kind="deblur", arch="ssnet", config={"width": 3, "kernels": [3]}, psf=rows, preprocess=preprocess,
         target="truth", noise=(0.0, 0.02), inject="before", loss="l2", color=False, batch=2, patch=16, seed=0,
     )  # fmt: skip
-    path = str(tmp_path / "own.safetensors")
     save_network(path, made.network(), {"recipe": asdict(made)})
+    return str(path)
+
+
+def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(scene, tmp_path):
+    path = of_one_psf(tmp_path / "own.safetensors")
     subject = find_subjects([path], device="cpu", seed=0)[0]
     assert subject.summary.endswith("; trained with noise of 0 to 0.02")
     assert not subject.told and subject.prior == "own" and len(subject.digest) == 64
@@ -432,3 +522,28 @@ def test_a_network_of_one_psf_is_tested_with_its_own_continuation_of_borders(sce
         subject.at(0.01).reconstruct(
             Scene("b", scene.wide, PSF[::-1].copy(), scene.margin).operator(), op.A(x)
         )
+
+
+def test_a_network_behind_a_denoiser_depends_on_that_denoiser(tmp_path):
+    """By its file, as the prior of a method, and loaded by the user."""
+    from proxlab import load_reconstructor
+
+    denoiser, here = tmp_path / "d.safetensors", {"device": "cpu", "seed": 0}
+    path = of_one_psf(tmp_path / "behind.safetensors", f"denoise:{denoiser}")
+
+    def digests():
+        loaded = load_reconstructor(path)
+        found = find_subjects({"file": path, "method": "stnn", "loaded": loaded}, **here, prior=path)
+        found += find_subjects({"held": "stnn"}, **here, prior=loaded.network)
+        return {s.name: s.digest for s in found}
+
+    denoiser.write_bytes(b"one")
+    before = digests()
+    assert digests() == before
+    denoiser.write_bytes(b"two")
+    after = digests()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"file", "method", "loaded", "held"}
+    denoiser.unlink()
+    with pytest.raises(InputError, match=r"cannot be read .*d\.safetensors.*: put it back"):
+        digests()
