@@ -155,7 +155,7 @@ class Session:
             "start": self.start,
             "steps": self.learner.done,
             "seconds": round(self.seconds, 1),
-            "processor_seconds": round(self.work, 1),  # of the first process: what a busy machine gave it
+            "processor_seconds": round(self.work, 3),  # of the first process: what a busy machine gave it
             "processes": processes.world(),
             "metrics": self.psnr,
             "versions": {"torch": torch.__version__, "python": sys.version.split()[0]},
