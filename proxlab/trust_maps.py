@@ -172,7 +172,7 @@ def _again(prepared: Prepared, job: Any) -> tuple[Task, Method]:
         noise=job.noise,
         lam=out.lam if chose and method.supports.lam else job.request.lam,
         num_iter=(out.num_iter or None) if chose and method.supports.num_iter else job.request.num_iter,
-        prior=prepared.prior if method.supports.prior else None,
+        prior=(out.prior or prepared.prior) if method.supports.prior else None,  # auto may take another
         seed=job.request.seed,
         report=_unseen,
         white=prepared.white,

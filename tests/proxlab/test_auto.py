@@ -96,6 +96,15 @@ def test_auto_has_no_unrolled_network_for_other_channels(unrolled_ships):
     assert info["method"] == "pnp" and info["prior"] == "denoiser-color"
 
 
+def test_a_trust_map_follows_the_network_that_auto_took(unrolled_ships):
+    from proxlab import trust
+
+    same = {"sigma": 0.04, "boundary": "circular", "draws": 2}
+    y = seen(48, 0.04)
+    found, wanted = trust(y, BOX, **same), trust(y, BOX, method="unrolled", **same)
+    assert found.info["method"] == "unrolled" and np.array_equal(found.spread, wanted.spread)
+
+
 def test_a_receipt_of_auto_names_the_weights_that_ran(folder, unrolled_ships, capsys):
     assert main(["deblur", "a.png", "-p", "box:3", "--sigma", "0.04", "-o", "b.png"]) == 0
     assert json.loads(Path("b.json").read_text())["info"]["prior"] == "unrolled-gray"
