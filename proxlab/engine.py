@@ -50,6 +50,10 @@ class TiledArray:
         """What will be done."""
         return self.plan.job()
 
+    def lines(self) -> list[str]:
+        """What would be done, in lines."""
+        return self.job.plan()
+
     def run(self, callback: Callback | None) -> tuple[Any, Job]:
         """The result in the caller's layout, and the record."""
         from proxlab.tiles.run import TiledRun

@@ -74,6 +74,10 @@ class Page:
         """What will be done."""
         return self.prepared.job
 
+    def lines(self) -> list[str]:
+        """What would be done, in lines."""
+        return self.prepared.lines()
+
     def run(self, callback: Callback | None) -> tuple[NDArray[Any], Job]:
         """Deblur the part and put it back; the hashes in the record are those of the whole page."""
         result, job = self.prepared.run(callback)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from proxlab.errors import ConvergenceError, MemoryLimitError, UsageError
 from proxlab.job import Job, digest
 from proxlab.level import find_level
 from proxlab.memory import check_limit, in_words, peak
-from proxlab.methods.base import Method, Supports, Task
+from proxlab.methods.base import Method, Progress, Supports, Task
 from proxlab.methods.common import rings_text
 from proxlab.model import build_operator, choose_device, device_text, operator_text
 from proxlab.networks import find_prior, place
@@ -53,6 +53,30 @@ class Prepared:
     def run(self, callback: Callback | None) -> tuple[NDArray[Any], Job]:
         """Do the work; see `run`."""
         return run(self, callback)
+
+    def task(self, report: Callable[[Progress], None]) -> Task:
+        """What the method receives."""
+        job = self.job
+        return Task(
+            op=self.op,
+            y=self.y,
+            sigma=job.sigma,
+            sigma_rule=job.sigma_rule,
+            noise=job.noise,
+            lam=job.request.lam,
+            num_iter=job.request.num_iter,
+            prior=self.prior,
+            seed=job.request.seed,
+            white=self.white,
+            report=report,
+        )
+
+    def lines(self) -> list[str]:
+        """What would be done, in lines, with what a method that picks another one would try first."""
+        lines, outlook = self.job.plan(), getattr(self.method, "outlook", None)
+        if outlook is not None:
+            lines.insert(1, f"auto      {outlook(self.task(lambda progress: None))}")
+        return lines
 
 
 def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
@@ -117,19 +141,7 @@ def run(prepared: Prepared, callback: Callback | None) -> tuple[NDArray[Any], Jo
     def render(x: torch.Tensor) -> NDArray[Any]:
         return prepared.data.store(window(prepared.op, x)[0].detach().cpu().numpy())
 
-    task = Task(
-        op=prepared.op,
-        y=prepared.y,
-        sigma=job.sigma,
-        sigma_rule=job.sigma_rule,
-        noise=job.noise,
-        lam=job.request.lam,
-        num_iter=job.request.num_iter,
-        prior=prepared.prior,
-        seed=job.request.seed,
-        white=prepared.white,
-        report=reporter(callback, render),
-    )
+    task = prepared.task(reporter(callback, render))
     with torch.no_grad(), _failures(job):
         outcome = prepared.method.run(task)
         if not bool(torch.isfinite(outcome.x).all()):

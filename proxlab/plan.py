@@ -181,9 +181,11 @@ def seconds(
 def in_time(amount: float) -> str:
     """Seconds for people.
 
-    >>> in_time(7.2), in_time(340), in_time(9000)
-    ('7 s', '6 min', '2.5 h')
+    >>> in_time(0.2), in_time(7.2), in_time(340), in_time(9000)
+    ('less than 1 s', 'about 7 s', 'about 6 min', 'about 2.5 h')
     """
+    if amount < 1:
+        return "less than 1 s"
     if amount < 100:
-        return f"{amount:.0f} s" if amount >= 1 else "less than 1 s"
-    return f"{amount / 60:.0f} min" if amount < 6000 else f"{amount / 3600:.1f} h"
+        return f"about {amount:.0f} s"
+    return f"about {amount / 60:.0f} min" if amount < 6000 else f"about {amount / 3600:.1f} h"

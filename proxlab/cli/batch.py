@@ -135,13 +135,13 @@ class Batch:
             self.console.data("\n  ".join(lines), record)
             return 0, None
         picture = self._read(target)
-        job = prepare_page(picture.frames()[0], self.work).job
+        page = prepare_page(picture.frames()[0], self.work)
         pages = f", {len(picture.frames())} pages" if picture.pages else ""
-        lines = [f"{target.source}{pages} -> {target.result}", *job.plan()]
+        lines = [f"{target.source}{pages} -> {target.result}", *page.lines()]
         seconds = self.work.seconds(picture.frames()[0])
         if seconds is not None:
-            lines.append(f"time      about {in_time(seconds * len(picture.frames()))}")
-        found = {**job.info(), "seconds_estimate": seconds}
+            lines.append(f"time      {in_time(seconds * len(picture.frames()))}")
+        found = {**page.job.info(), "seconds_estimate": seconds}
         record = {"source": str(target.source), "result": str(target.result), "plan": found}
         self.console.data("\n  ".join(lines), record)
         return 0, None

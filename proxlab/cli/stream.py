@@ -96,7 +96,7 @@ class Stream:
             f"tiles     about {count} of {self.side}x{self.side}",
             f"memory    about {in_words(memory)}",
         ]
-        return lines + ([f"time      about {in_time(seconds)}"] if seconds else []), record
+        return lines + ([f"time      {in_time(seconds)}"] if seconds else []), record
 
     def run(
         self, callback: Callback | None, *, overwrite: bool, strict: bool, mapper: Mapper | None = None

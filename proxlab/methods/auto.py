@@ -6,7 +6,7 @@ The figures are those of benchmarks/results/quality_bsd68_*.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxlab.methods.base import FAILED, Outcome, Supports, Task
 from proxlab.methods.common import level
@@ -16,6 +16,7 @@ from proxlab.methods.unrolled import METHOD as UNROLLED
 
 if TYPE_CHECKING:
     from proxlab.denoising import Prior
+    from proxlab.methods.base import Method
 
 ROOM = 1.3  # a residual so many times the noise level is worth a look at what the classical method leaves
 QUIET = 2 / 255  # from here on the unrolled network is level with plug-and-play or better
@@ -33,21 +34,23 @@ class Auto:
         """Enough for either."""
         return max(TV.memory(shape), PNP.memory(shape))
 
+    def outlook(self, task: Task) -> str:
+        """What will be tried first and why, for a plan."""
+        method, network, why, passed = first(task)
+        chosen = network or (task.prior if method is not TV else None)
+        name = getattr(chosen, "name", None)
+        return f"{method.name}{f' with {name}' if name else ''} first: {why}{passed}"
+
     def run(self, task: Task) -> Outcome:
         """Pick, run, check; details["auto"] says what was done and why."""
-        if task.prior is None:
-            return _as(TV, task, TV.run(task), "no denoiser is at hand")
-        if task.lam is not None:
-            return _as(
-                TV, task, TV.run(task), "a weight was given, and total variation's is the one that has units"
-            )
-        network = unrolled_for(task)
-        method, words = (PNP, "plug-and-play") if network is None else (UNROLLED, "the unrolled network")
+        method, network, why, passed = first(task)
+        if method is TV:
+            return _as(TV, task, TV.run(task), why)
+        words = "plug-and-play" if network is None else "the unrolled network"
         learned = method.run(task if network is None else replace(task, prior=network))
         learned = replace(learned, prior=network)
         if learned.status not in FAILED and fits(task, learned):
-            why = "it does better than tv on photographs, and its residual is that of the noise"
-            return _as(method, task, learned, why)
+            return _as(method, task, learned, f"{why}, and its residual is that of the noise{passed}")
         classical = TV.run(task)
         pair = f"residuals {learned.residual:.4g} and {classical.residual:.4g}, noise {task.sigma:.4g}"
         if learned.status in FAILED or misfit(task, classical) < misfit(task, learned) - 0.1:
@@ -55,26 +58,64 @@ class Auto:
         return _as(method, task, learned, f"total variation explains the data no better ({pair})")
 
 
-def unrolled_for(task: Task) -> Prior | None:
-    """The shipped unrolled network where it was trained for the case and does better, else None.
+class First(NamedTuple):
+    """The method to try first, its network where it is not the task's, why it, and why no other."""
+
+    method: Method
+    network: Prior | None
+    why: str
+    passed: str = ""
+
+
+def first(task: Task) -> First:
+    """What is tried before anything has run."""
+    if task.prior is None:
+        return First(TV, None, "no denoiser is at hand")
+    if task.lam is not None:
+        return First(TV, None, "a weight was given, and total variation's is the one that has units")
+    network, passed = unrolled_for(task)
+    return First(UNROLLED if network else PNP, network, "it does better than tv on photographs", passed)
+
+
+def unrolled_for(task: Task) -> tuple[Prior | None, str]:
+    """The shipped unrolled network where it was trained for the case and does better, else None and why not.
 
     White noise from QUIET to the strongest of its training, one psf, circular or unknown borders; not where
-    the caller chose a denoiser or a number of steps.
+    the caller chose a denoiser or a number of steps. No reason where none ships or another denoiser is given.
     """
-    from imaging.blur import CircularBlur, WindowedBlur
     from proxlab.denoising import choose_prior
     from proxlab.networks import place, shipped
 
     channels, own = task.y.shape[1], getattr(task.prior, "name", None)
     name = shipped("unrolled", channels)
-    trained = task.noise.kind == "gaussian" and type(task.op) in (CircularBlur, WindowedBlur)
-    if not (trained and name and task.num_iter is None and own == shipped("denoiser", channels)):
-        return None
+    if name is None or own != shipped("denoiser", channels):
+        return None, ""
     network = choose_prior(name, channels)
-    if network.channels != channels or not QUIET <= task.sigma <= network.network.config.sigma[1]:
-        return None
+    if network.channels != channels:
+        return None, ""
+    why = _untrained_for(task, most=network.network.config.sigma[1])
+    if why:
+        return None, f"; {name} was not taken: {why}"
     place(network, task.y.device, task.y.dtype)
-    return network
+    return network, ""
+
+
+def _untrained_for(task: Task, *, most: float) -> str:
+    """In what the case is not one that the unrolled network was trained for, noise up to `most`, or ""."""
+    from imaging.blur import CircularBlur, WindowedBlur
+    from imaging.masks import Masked
+
+    if task.num_iter is not None:
+        return "its number of steps is fixed, and one was given"
+    if task.noise.kind != "gaussian":
+        return "it was trained on white noise"
+    if isinstance(task.op, Masked):
+        return "it was trained without masks, and clipped or masked pixels are left out"
+    if type(task.op) not in (CircularBlur, WindowedBlur):
+        return "it was trained for one psf at circular or unknown borders"
+    if task.sigma < QUIET:
+        return f"below a level of {QUIET:.2g} plug-and-play does no worse"
+    return f"it was trained for levels up to {most:.2g}" if task.sigma > most else ""
 
 
 def fits(task: Task, outcome: Outcome) -> bool:

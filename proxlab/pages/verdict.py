@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+CLEAR = 0.1  # worst errors nearer to each other than this share of the smallest are no reason to choose
+
 
 def unreliable(record: Mapping[str, Any]) -> list[str]:
     """Methods of which a worst case is not to be believed: an error among their flags."""
@@ -63,13 +65,36 @@ def _worst(entries: Mapping[str, Any], attacked: list[str], sound: list[str]) ->
         texts.append(
             f"The worst noise multiplies the error of random noise by up to {ratios[top]:.2f} ({top})."
         )
+    return [*texts, *_advice({n: entries[n]["worst"] for n in worst}, number)]
+
+
+def _advice(worst: Mapping[str, Any], number: int) -> list[str]:
+    """Whom to trust where noise may be hostile, from the worst errors of sound attacks, smallest first.
+
+    None from one picture, none where two cannot be told apart, none where leaving the data as they are is
+    better than every method.
+    """
     own = [n for n in worst if n != "identity"]
-    if own:
-        texts.append(
-            f"Of the methods that deblur, {own[0]} has the smallest worst error at this level: "
-            "trust it first where the noise is not known to be random."
-        )
-    return texts
+    if not own:
+        return []
+    if number == 1:
+        return ["One attacked picture is too few to choose a method by."]
+    first = worst[own[0]]["mean"]
+    if "identity" in worst and first > worst["identity"]["mean"]:
+        return [
+            f"No method that deblurs has a smaller worst error than the data left as they are "
+            f"({_p(worst['identity']['mean'])}); {own[0]} comes nearest."
+        ]
+    near = [n for n in own if worst[n]["mean"] <= (1 + CLEAR) * first]
+    if len(near) > 1:
+        return [
+            f"Of the methods that deblur, {', '.join(near[:-1])} and {near[-1]} have the smallest worst "
+            "errors, too close to one another to choose by."
+        ]
+    return [
+        f"Of the methods that deblur, {own[0]} has the smallest worst error at this level: "
+        "trust it first where the noise is not known to be random."
+    ]
 
 
 def _middle(record: Mapping[str, Any]) -> float:

@@ -59,7 +59,7 @@ QUICK = Protocol(  # fixed sizes, and no look at the clock: the same numbers on 
     levels=(0.01, 0.03, 0.08),
     draws=3,
     attacked=2,
-    attack_levels=(0.03, 0.08),
+    attack_levels=(0.03,),
     iterations=16,
     restarts=1,
     boxes=(),
@@ -196,8 +196,8 @@ def again(command: str, p: Protocol) -> str:
 def as_options(p: Protocol) -> str:
     """What makes the command run exactly these sizes: its protocol, and each size that differs from it.
 
-    >>> as_options(replace(QUICK, attacked=1, attack_levels=(0.03,), minutes=2))
-    '--quick --sizes attacked=1,attack_levels=0.03'
+    >>> as_options(replace(QUICK, attacked=1, attack_levels=(0.03, 0.08), minutes=2))
+    '--quick --sizes attacked=1,attack_levels=0.03:0.08'
     """
     plain = PROTOCOLS[p.name].as_dict()
     sizes = [

@@ -72,22 +72,24 @@ def test_auto_takes_the_unrolled_network_in_stronger_noise(unrolled_ships, bound
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "why"),
     [
-        {"sigma": 0.006},
-        {"sigma": 0.08},
-        {"num_iter": 2},
-        {"prior": smooth},
-        {"noise": "poisson:600", "sigma": None},
-        {"boundary": "reflect"},
-        {"mask": np.arange(48 * 48).reshape(48, 48) % 7 > 0},
+        ({"sigma": 0.006}, "-gray was not taken: below a level of 0.0078 plug-and-play does no worse"),
+        ({"sigma": 0.08}, "it was trained for levels up to 0.06"),
+        ({"num_iter": 2}, "its number of steps is fixed, and one was given"),
+        ({"prior": smooth}, ""),
+        ({"noise": "poisson:600", "sigma": None}, "it was trained on white noise"),
+        ({"boundary": "reflect"}, "it was trained for one psf at circular or unknown borders"),
+        ({"mask": np.arange(48 * 48).reshape(48, 48) % 7 > 0}, "clipped or masked pixels are left out"),
     ],
-    ids=lambda options: next(iter(options)),
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_auto_keeps_to_plug_and_play_elsewhere(unrolled_ships, options):
+def test_auto_keeps_to_plug_and_play_elsewhere_and_says_why(unrolled_ships, options, why):
     options = {"sigma": 0.04, **options}
     info = deblur(seen(48, options["sigma"] or 0.04), BOX, return_info=True, **options)[1]
     assert info["method"] == "pnp" and info["prior"] in ("denoiser-gray", "function")
+    assert info["details"]["auto"].endswith(why)
+    assert ("was not taken" in info["details"]["auto"]) == bool(why)
 
 
 def test_auto_has_no_unrolled_network_for_other_channels(unrolled_ships):
@@ -120,6 +122,8 @@ def test_the_command_says_what_auto_took_and_why(folder, unrolled_ships, capsys)
     assert main(words) == 0
     told = capsys.readouterr().err
     assert ": unrolled (by auto), sigma 0.04" in told
+    assert main([*words, "--dry-run"]) == 0
+    assert "auto      unrolled with unrolled-gray first: it does better" in capsys.readouterr().out
     assert "  auto      unrolled: it does better than tv on photographs" in told
     assert main([*words, "--method", "unrolled"]) == 0
     assert "auto" not in capsys.readouterr().err

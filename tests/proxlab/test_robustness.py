@@ -328,25 +328,48 @@ def test_an_error_flag_makes_the_verdict_and_the_exit_code_say_so(done):
     assert "worst case of shrink is unreliable" in verdict_of(record)
 
 
-def test_a_failed_attack_shows_nobody_to_be_steady_but_what_it_found_counts(done):
-    entry = lambda worst, ratio: [  # noqa: E731
-        {
-            "level": 0.03,
-            "random": {"mean": 0.1, "n": 2},
-            "worst": {"mean": worst, "n": 1},
-            "ratio": {"mean": ratio},
-        }
-    ]
-    curves = {"tv": entry(0.4, 4.0), "pnp": entry(0.2, 2.0), "net": entry(1.2, 12.0)}
-    record = {"protocol": {"levels": [0.03]}, "curves": curves, "flags": []}
+def curves_of(worst, *, attacked):
+    """One level; each method's worst error beside a random one of 0.1."""
+    return {
+        name: [
+            {
+                "level": 0.03,
+                "random": {"mean": 0.1, "n": 3},
+                "worst": {"mean": value, "n": attacked},
+                "ratio": {"mean": value / 0.1},
+            }
+        ]
+        for name, value in worst.items()
+    }
+
+
+def said(worst, *, attacked=2, bad=()):
+    """The verdict on such a study, with the attacks on `bad` flagged."""
+    flags = [{"method": name, "level": "error"} for name in bad]
+    curves = curves_of(worst, attacked=attacked)
+    return verdict_of({"protocol": {"levels": [0.03]}, "curves": curves, "flags": flags})
+
+
+def test_a_failed_attack_shows_nobody_to_be_steady_but_what_it_found_counts():
+    worst = {"tv": 0.4, "pnp": 0.2, "net": 1.2}
     for bad, least in (("net", "pnp"), ("pnp", "tv")):
-        flags = [{"method": bad, "level": "error"}]
-        text = verdict_of({**record, "flags": flags})
+        text = said(worst, bad=[bad])
         assert f"{least} errs least" in text and "net most (120.0 %)" in text and "12.00 (net)" in text
         assert f"{least} has the smallest worst error" in text
-    every = [{"method": name, "level": "error"} for name in curves]
-    text = verdict_of({**record, "flags": every})
+    text = said(worst, bad=worst)
     assert "net errs most (120.0 %)" in text and "trust it first" not in text
+
+
+def test_the_verdict_advises_only_where_the_figures_do():
+    assert "pnp has the smallest worst error at this level: trust it first" in said({"pnp": 0.2, "tv": 0.23})
+    one = said({"pnp": 0.2, "tv": 0.4}, attacked=1)
+    assert "One attacked picture is too few to choose a method by" in one and "trust it first" not in one
+    near = said({"pnp": 0.2, "tv": 0.21, "red": 0.215, "wiener": 0.3})
+    assert "pnp, tv and red have the smallest worst errors" in near and "trust it first" not in near
+    idle = said({"identity": 0.15, "pnp": 0.2, "tv": 0.4})
+    assert "than the data left as they are (15.0 %); pnp comes nearest" in idle
+    assert "trust it first" not in idle
+    assert "trust it first" in said({"identity": 0.2, "pnp": 0.2, "tv": 0.4})
 
 
 class Document(HTMLParser):
