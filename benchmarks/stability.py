@@ -2,7 +2,7 @@
 
     python benchmarks/stability.py known
     python benchmarks/stability.py networks --images DIR [--networks FILE...]
-    python benchmarks/stability.py quick --images DIR [--cpu]
+    python benchmarks/stability.py quick --images DIR [--minutes M ...] [--folder KEPT] [--cpu]
     python benchmarks/stability.py table --images DIR --methods A B ... [--folder KEPT] [--cpu]
 
 known: linear reconstructors, whose worst gain is their largest singular value and whose gain under white
@@ -181,7 +181,9 @@ def quick(args: argparse.Namespace) -> str:
 
     rows, sizes = [], {"side": args.side or QUICK.side}
     for minutes in args.minutes:
-        with clock(args.cpu), tempfile.TemporaryDirectory() as folder:
+        name = "--quick" if minutes == 0 else f"--standard --minutes {minutes:g}"
+        with clock(args.cpu), tempfile.TemporaryDirectory() as aside:
+            folder = args.folder / f"minutes-{minutes:g}" if args.folder else aside
             start = time.perf_counter()
             record = robustness(
                 ["tv", "pnp", "unrolled", "stnn"], args.images, "gaussian:1.3", out=folder, say=print,
@@ -190,7 +192,6 @@ def quick(args: argparse.Namespace) -> str:
             )  # fmt: skip
             real = time.perf_counter() - start
         p, work = record["protocol"], record["seconds_of_work"]
-        name = "--quick" if minutes == 0 else f"--standard --minutes {minutes:g}"
         size = f"{p['pictures']} pictures of {p['side']}x{p['side']}, {p['attacked']} attacked, "
         size += f"{p['iterations']} iterations, budgets {', '.join(f'{b:g}' for b in p['attack_levels'])}"
         planned = record["seconds_expected"]
@@ -259,7 +260,7 @@ def main() -> None:
     add("--iterations", type=int, default=30)
     add("--draws", type=int, default=20)
     add("--minutes", type=float, nargs="+", default=[0.0], help="studies of this length; 0 is --quick")
-    add("--folder", type=Path, help="where the table keeps its units of work")
+    add("--folder", type=Path, help="where reports and units of work are kept")
     add("--cpu", action="store_true", help="processor seconds on one thread")
     add("--out", type=Path, default=RESULTS, help="folder of the result tables")
     args = parser.parse_args()

@@ -85,8 +85,10 @@ class Masked(LinearOperator):
         )
 
     def _keep(self, keep: Linear, field: Tensor) -> Tensor:
+        seen = self.op.window(field)
+        self._expect(seen, self.data_size, "a field")
         keep(field)
-        self.op.window(field).masked_fill_(self.hidden, 0)
+        seen.masked_fill_(self.hidden, 0)
         return field
 
     def embed(self, y: Tensor) -> Tensor:

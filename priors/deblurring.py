@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,7 +83,10 @@ def preprocess_of(text: str) -> Preprocess:
     except ValueError:
         pass
     if kind == "denoise":
-        return Denoise(_denoiser(rest))
+        from priors.base import find
+
+        file = find(rest)
+        return Denoise(_denoiser(file, file.stat().st_mtime_ns if file.exists() else 0))
     message = (
         f"preprocess is {text!r}: give none, gaussian:WIDTH, cgls:STEPS,LAM, tikhonov, tv or denoise:NAME."
     )
@@ -104,11 +107,12 @@ def denoiser_file(text: str) -> Path | None:
     return find(rest or USUAL[kind]) if kind == "denoise" else None
 
 
-@cache
-def _denoiser(name: str) -> Any:
+@lru_cache(4)
+def _denoiser(file: Path, changed: int) -> Any:
+    """The network of a file, read again when that has changed."""
     from priors.base import load
 
-    return load(name)
+    return load(file)
 
 
 LOSSES: dict[str, Loss] = {"ln-mse": log_mse, "l1": l1, "l2": l2}

@@ -12,6 +12,7 @@ import numpy as np
 from proxlab.errors import InputError
 from proxlab.job import digest
 from proxlab.receipt import psf_file
+from proxlab.refusals import as_input
 from proxlab.reuse import Recent
 
 Origin = tuple[int, int]
@@ -54,6 +55,7 @@ class Scene:
         return self.planes.shape[1] * self.scale, self.planes.shape[2] * self.scale
 
 
+@as_input()
 def read_blur(psf: Any, scene: Scene, *, origin: Origin | None) -> Blur:
     """Read a psf text, an array (h, w) or (h, w, C), or a nested list rows by columns of such arrays.
 

@@ -11,6 +11,7 @@ from imaging.files.scaling import to_float
 from proxlab.clipping import find_clipped
 from proxlab.errors import InputError
 from proxlab.layout import Layout, Values, layout_of
+from proxlab.refusals import as_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class Data:
         return self.layout.join(self.values.store(light), self.alpha)
 
 
+@as_input()
 def read_data(
     image: NDArray[Any],
     mask: Any = None,
@@ -55,7 +57,7 @@ def read_data(
     """Take a picture apart; masked pixels may hold anything and get the mean of the others.
 
     Clipped areas of integer pictures are found and masked too; mask=False uses every pixel. Raises
-    InputError or imaging's PictureError for what is not a picture.
+    InputError for what is not a picture.
     """
     layout = layout_of(image, channel_axis)
     stored, alpha = layout.split(image)

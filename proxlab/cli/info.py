@@ -38,9 +38,17 @@ def run(args: argparse.Namespace) -> int:
     lines = ["versions"] + [f"  {name:16} {number}" for name, number in found.items()]
     lines += ["devices"] + [f"  {device}" for device in devices()]
     lines += ["methods"] + [f"  {name:16} {method.summary}" for name, method in methods.items()]
-    lines += ["formats", f"  {' '.join(sorted(EXTENSIONS))}"]
+    lines += ["formats", f"  {' '.join(sorted(EXTENSIONS))}", f"  {zarr()}"]
     Console.of(args).data("\n".join(lines), record)
     return 0
+
+
+def zarr() -> str:
+    """Whether zarr, which an extra brings, is read and written here."""
+    from importlib.util import find_spec
+
+    here = find_spec("zarr") is not None
+    return ".zarr, by deblur alone" if here else ".zarr is not installed: pip install 'proxlab[zarr]'"
 
 
 def devices() -> list[str]:

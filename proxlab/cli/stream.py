@@ -93,7 +93,7 @@ class Stream:
             f"method    {method}",
             f"picture   {height}x{width}, {rows.dtype}, read and written by rows",
             f"psf       {self.psf}",
-            f"tiles     about {count} of {self.side}x{self.side}",
+            f"tiles     about {count}, of {self.side}x{self.side} pixels",
             f"memory    about {in_words(memory)}",
         ]
         return lines + ([f"time      {in_time(seconds)}"] if seconds else []), record

@@ -49,7 +49,7 @@ class RunningDigest:
 def look_over(
     source: RowReader, layout: Layout, *, data_range: float | None, linear: bool, clipping: bool
 ) -> Survey:
-    """Look at every row once; raises imaging's PictureError or InputError for what is not a picture."""
+    """Look at every row once; raises InputError for what is not a picture."""
     digest = RunningDigest(source.dtype, source.shape)
     low, high, tallies = np.inf, -np.inf, []
     for first, last in bands(source):

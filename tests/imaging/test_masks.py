@@ -58,6 +58,9 @@ def test_a_mask_for_each_sample(psf):
     assert torch.allclose(op.A(x)[1:], single.A(x[1:]), atol=1e-14)
     with pytest.raises(ValueError, match="holds 2 psfs or masks, one a sample, but y has 1 samples"):
         op.A(x[:1])
+    wide = Masked(WindowedBlur(psf, (1, 9, 8)), masks)
+    with pytest.raises(ValueError, match="holds 2 psfs or masks, one a sample, but a field has 1 samples"):
+        wide.factored().keep(torch.ones(1, *wide.img_size, dtype=torch.float64))
 
 
 def test_identity_takes_any_dtype():

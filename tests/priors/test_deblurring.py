@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from algorithms.classical import tikhonov
 from algorithms.stabilize import ConjugateGradients, Quadratic, Stabilised, Untouched, cgls
 from imaging.blur import CircularBlur, WindowedBlur
 from imaging.psf.generators import gaussian as gaussian_psf
-from priors.checkpoint import load_network, save_network
+from priors.checkpoint import build, load_network, save_network
 from priors.data import Pictures
 from priors.deblurring import (
     FROZEN,
@@ -23,6 +24,7 @@ from priors.deblurring import (
     psf_mismatch,
     recipe_behind,
 )
+from priors.denoiser import DenoiserConfig
 from priors.recipe import recipe_from
 from priors.train import Learner, Plan, training
 
@@ -179,6 +181,16 @@ def test_every_paper_s_method_has_its_parts():
     assert preprocess_of(PAPER["nn"][0]) == Untouched()
     assert preprocess_of("tikhonov") == Quadratic(None, "gradient", 0)
     assert isinstance(Stabilised(Untouched(), lambda x: x), Stabilised)
+
+
+def test_a_denoiser_that_was_trained_on_is_read_again(tmp_path):
+    file, shape = tmp_path / "own.safetensors", DenoiserConfig(widths=(4,), blocks=(1,))
+    y, answers = torch.rand(1, 1, 8, 8), []
+    for seed in (1, 2):
+        save_network(file, build("denoiser", shape, seed=seed), {})
+        os.utime(file, ns=(seed, seed))
+        answers.append(preprocess_of(f"denoise:{file}").denoiser(y, 0.1))
+    assert not torch.equal(*answers)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,7 @@ from scipy.ndimage import convolve
 from scipy.signal import convolve2d
 
 import proxlab
-from imaging.files.errors import PictureError
 from imaging.operator import window
-from imaging.psf.errors import PsfError
 
 PSF = np.array([[0.0, 1, 2, 0], [3, 9, 4, 1], [1, 2, 0, 1]])
 CENTRED = np.array([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
@@ -249,13 +247,13 @@ def test_linear_light_reaches_the_method_and_goes_back(spy, grey):
 @pytest.mark.parametrize(
     ("psf", "kind", "message"),
     [
-        (np.ones((40, 3)), PsfError, "psf is 40x3 but the image is 24x30"),
-        (np.zeros((3, 3)), PsfError, "psf sums to zero"),
-        (np.full((3, 3), np.nan), PsfError, "psf has 9 values that are NaN"),
+        (np.ones((40, 3)), proxlab.InputError, "psf is 40x3 but the image is 24x30"),
+        (np.zeros((3, 3)), proxlab.InputError, "psf sums to zero"),
+        (np.full((3, 3), np.nan), proxlab.InputError, "psf has 9 values that are NaN"),
         (np.ones((3, 3)) * 1j, ValueError, "psf"),
         (np.ones((3, 3, 3)), ValueError, r"the psf has shape \(3, 3, 3\): wanted \(h, w\)"),
         ([[PSF, PSF], [PSF]], proxlab.InputError, r"rows of \[2, 1\] psfs: give rows of equal length"),
-        ("gausian:2", PsfError, "did you mean gaussian"),
+        ("gausian:2", proxlab.InputError, "did you mean gaussian"),
     ],
 )
 def test_bad_psfs_get_one_sentence(grey, psf, kind, message):
@@ -264,7 +262,7 @@ def test_bad_psfs_get_one_sentence(grey, psf, kind, message):
 
 
 def test_bad_pictures_get_one_sentence():
-    with pytest.raises(PictureError, match="give data_range"):
+    with pytest.raises(proxlab.InputError, match="give data_range"):
         proxlab.deblur(np.full((9, 9), 200.0), PSF, method="identity")
     with pytest.raises(proxlab.InputError, match="a volume goes in slice by slice"):
         proxlab.deblur(np.zeros((9, 9, 7)), PSF, method="identity")
