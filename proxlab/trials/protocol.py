@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -146,22 +146,45 @@ def total(protocol: Protocol, speeds: Mapping[str, Speed]) -> float:
 def fit(protocol: Protocol, speeds: Mapping[str, Speed], limit: float | None) -> tuple[Protocol, list[str]]:
     """The protocol cut until it takes at most `limit` seconds, and what was cut, in words.
 
-    The same for all subjects, so that all are attacked with the same effort. When even the least is too long
-    it is returned, and said.
+    The same for all subjects, so that all are attacked with the same effort. What a rung of the ladder cut too
+    much is given back as far as there is time for it. When even the least is too long it is returned, and said.
     """
-    cuts: list[str] = []
     if limit is None or total(protocol, speeds) <= limit:
         return protocol, []
     now = protocol
     for change in _ladder(protocol):
         new = replace(now, **change)
-        if total(new, speeds) >= total(now, speeds):
-            continue
-        now = new
-        cuts = _differences(protocol, now)
+        if total(new, speeds) < total(now, speeds):
+            now = new
         if total(now, speeds) <= limit:
-            return now, cuts
+            now = _filled(now, protocol, lambda p: total(p, speeds) <= limit)
+            return now, _differences(protocol, now)
+    cuts = _differences(protocol, now)
     return now, [*cuts, f"even so about {total(now, speeds) / 60:.1f} minutes are needed"]
+
+
+GIVEN_BACK = (  # sizes and how far they are raised, in the order of what a reader gains
+    *(("pictures", 4), ("attacked", 2), ("iterations", 20)),
+    *(("pictures", 8), ("attacked", 4), ("iterations", 50), ("draws", 3)),
+    *((name, 10**6) for name in ("attacked", "pictures", "iterations", "draws", "shifted", "detailed")),
+    *((name, 10**6) for name in ("lipschitz", "restarts")),
+)
+
+
+def _filled(kept: Protocol, asked: Protocol, fits: Callable[[Protocol], bool]) -> Protocol:
+    """The sizes of `kept`, each in turn raised towards what was asked for as long as the study fits."""
+    for name, enough in GIVEN_BACK:
+        least, most = getattr(kept, name), min(getattr(asked, name), enough)
+        if name in ("attacked", "shifted", "detailed"):
+            most = min(most, kept.pictures)
+        while least < most:  # bisection: more of anything takes longer
+            middle = (least + most + 1) // 2
+            if fits(replace(kept, **{name: middle})):
+                least = middle
+            else:
+                most = middle - 1
+        kept = replace(kept, **{name: least})
+    return kept
 
 
 def _differences(asked: Protocol, kept: Protocol) -> list[str]:

@@ -140,6 +140,15 @@ def test_a_plan_is_cut_until_it_fits_and_says_so():
     assert "even so about" in hopeless[-1]
 
 
+def test_time_that_a_rung_saved_too_much_is_given_back():
+    """Of half the time little stays unused, and nothing is attacked that is not in the study."""
+    speeds = {"slow": Speed({0.0: 1.0}, 2.0, 1.0, product=0.5), "fast": Speed({0.0: 0.1}, 0.2, 0.1)}
+    for minutes in (10, 30, 100, 500):
+        kept, _ = fit(STANDARD, speeds, 60.0 * minutes)
+        assert 0.9 * 60 * minutes <= total(kept, speeds) <= 60 * minutes
+        assert max(kept.attacked, kept.shifted, kept.detailed) <= kept.pictures
+
+
 def test_a_cut_is_never_more_than_what_was_asked():
     """Left out stays left out, a coarse tolerance coarse, however much time the rest of a rung saves."""
     speeds = {"slow": Speed({0.03: 1.0}, 1.0, 1.0, product=1e-6)}
