@@ -146,8 +146,9 @@ def total(protocol: Protocol, speeds: Mapping[str, Speed]) -> float:
 def fit(protocol: Protocol, speeds: Mapping[str, Speed], limit: float | None) -> tuple[Protocol, list[str]]:
     """The protocol cut until it takes at most `limit` seconds, and what was cut, in words.
 
-    The same for all subjects, so that all are attacked with the same effort. What a rung of the ladder cut too
-    much is given back as far as there is time for it. When even the least is too long it is returned, and said.
+    The same for all subjects, so that all are attacked with the same effort. What a rung of the ladder cut
+    too much is given back as far as there is time for it. When even the least is too long it is returned,
+    and said.
     """
     if limit is None or total(protocol, speeds) <= limit:
         return protocol, []
