@@ -8,7 +8,8 @@ grey 16-bit photograph (scikit-image's astronaut, mirrored and repeated), blurre
 `proxlab.deblur` with psf, level and weight given and few iterations; no files. Seconds are processor time,
 the least of --repeats runs, as the floor's are of several.
 The floor beside it: the FFTs of the method's own steps, counted while it runs, and the evaluations of the
-network, each times what one of them takes alone, at the same size, in the same process. What is measured
+network, each times what one of them takes alone, at the same size (a network at most at 4096x4096), in the
+same process. What is measured
 once for a whole picture (the level's plausibility, a sample, how far tiles reach) counts as cost, not as
 floor. --tile cuts; without it a picture is done in one piece, as it is wherever memory allows. Sizes whose
 time is expected to exceed --max-seconds are left out and named. Results: results/scaling.json and scaling.md;
@@ -32,6 +33,7 @@ import torch
 from common import RESULTS, ROOT, ResultFile, circumstances, code_digest, markdown, status_bytes, write_text
 
 import proxlab
+from imaging.heap import kept_heap
 from imaging.psf.generators import disk
 
 PSF, SIGMA = disk(3), 0.01
@@ -48,7 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # few iterations: what they cost is repe
 }
 EVALUATIONS = {"pnp": 2, "red": 2, "unrolled": 8}  # of the network, in a run or in a tile
 FAMILY = {"pnp": "denoiser-gray", "red": "denoiser-gray", "unrolled": "unrolled-gray"}
-PART = 1024  # side on which a network is timed alone: larger pictures it cuts itself
+PART = 4096  # the largest side on which a network is timed alone
 FOLDERS = ("imaging", "algorithms", "priors", "proxlab", "proxlab/methods", "proxlab/tiles")
 MEGA = float(1 << 20)
 
@@ -169,7 +171,8 @@ def case(method: str, side: int, tile: int | None, repeats: int) -> dict[str, An
     found = {"cpu": cpu, "wall": wall, "runs": len(runs), "memory": peak - before}
     found |= {"tiles": counted.pieces, "fft_count": sum(counted.ffts.values()) / counted.pieces}
     gc.collect()
-    return {**found, "num_iter": info["num_iter"], "floor": floor(method, counted)}
+    with kept_heap():  # as the run had it
+        return {**found, "num_iter": info["num_iter"], "floor": floor(method, counted)}
 
 
 def apart(method: str, side: int, tile: int | None, repeats: int) -> dict[str, Any]:

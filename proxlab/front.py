@@ -8,6 +8,7 @@ from dataclasses import fields
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+from imaging.heap import kept_heap
 from proxlab.errors import ProxlabWarning
 from proxlab.progress import Callback
 from proxlab.request import Request
@@ -115,7 +116,7 @@ def deblur(
     )
     if is_lazy(image):
         return _answer(*deblur_lazily(request, image, psf, mask, callback), return_info)
-    with connected(cluster) as workers:
+    with kept_heap(), connected(cluster) as workers:
         result, job = ready_there(workers, request, image, psf, mask).run(callback)
     return _answer(result, job, return_info)
 
@@ -168,7 +169,8 @@ def denoise(
         "device": device,
     }
     more = {"max_memory": max_memory, "seed": seed, "linear": linear, "method": "identity"}
-    result, job = run(prepare_denoising(request_of({**given, **more}), image, prior, mask), callback)
+    with kept_heap():
+        result, job = run(prepare_denoising(request_of({**given, **more}), image, prior, mask), callback)
     return _answer(result, job, return_info)
 
 

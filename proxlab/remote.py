@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imaging.heap import kept_heap
 from proxlab.blurs import Scene, read_blur
 from proxlab.denoising import choose_prior, prior_file
 from proxlab.job import Job
@@ -87,14 +88,16 @@ def portable_psf(psf: Any, picture: NDArray[Any], request: Request, axis: int | 
 
 
 def _solve(request: Request, image: NDArray[Any], psf: Any, mask: Any) -> tuple[NDArray[Any], Job]:
-    result, job = prepare(request, image, psf, mask).run(None)
+    with kept_heap():
+        result, job = prepare(request, image, psf, mask).run(None)
     return result, _light(job)
 
 
 def _solve_pages(work: Work, psf: Any, frames: list[NDArray[Any]]) -> list[tuple[NDArray[Any], Job]]:
     if psf is not None:
         work = replace(work, psf=psf)
-    done = [prepare_page(page, work).run(None) for page in frames]
+    with kept_heap():
+        done = [prepare_page(page, work).run(None) for page in frames]
     return [(pixels, _light(job)) for pixels, job in done]
 
 

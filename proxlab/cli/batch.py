@@ -14,6 +14,7 @@ import numpy as np
 from imaging.files.atomic import check_target
 from imaging.files.formats import check_holds, format_of
 from imaging.files.picture import Picture, read_picture, write_picture
+from imaging.heap import kept_heap
 from proxlab.blurs import psf_from_text
 from proxlab.cli.console import Console
 from proxlab.cli.deblur import given_options
@@ -96,7 +97,7 @@ class Batch:
 
     def _run(self, targets: list[Target], summary: Summary) -> list[End]:
         request = self.work.request
-        with connected(request.cluster) as workers:
+        with kept_heap(), connected(request.cluster) as workers:
             desk = Desk(self.work, self.console, self.switches, workers)
             stages = Stages(
                 read=self._begin,

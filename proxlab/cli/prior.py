@@ -82,7 +82,11 @@ def show_list(console: Console) -> int:
         line = f"{name}\t{card['kind']}\t{trained}\t{'; '.join(filter(None, text))}"
         console.data(line, {"name": name, **card})
     if available():
-        console.say(f"a card on each, with the licence of its data, lies in {WEIGHTS}.")
+        console.say(
+            "psnr_L: in dB on the crops each was validated on while it was trained, at noise L (of 255 above "
+            "1, else of the range). What it does on photographs nobody trained on is in its card, with the "
+            f"licence of its data: {WEIGHTS}."
+        )
     else:
         console.say("no prior ships with this version: `proxlab train` makes one.")
     return 0

@@ -71,6 +71,9 @@ def lines_chart(lines: Sequence[Line], frame: Frame) -> str:
     for line in lines:
         dash = DASHES[line.style % 8]
         path = " ".join(f"{frame.px(x):.1f},{frame.py(y):.1f}" for x, y, _, _ in line.points)
+        if len(line.points) == 1:  # no band: its interval as an upright line
+            x, _, low, high = line.points[0]
+            path = f"{frame.px(x):.1f},{frame.py(low):.1f} {frame.px(x):.1f},{frame.py(high):.1f}"
         parts.append(f'<polyline class="line c{line.style % 8}" stroke-dasharray="{dash}" points="{path}"/>')
         for x, y, _, _ in line.points:
             text = f"{line.name}: {y:.3g} at {x:.3g}"

@@ -31,6 +31,7 @@ figure{margin:0}figcaption{color:var(--soft);font-size:.9rem;margin:.2rem 0 .4re
 table{border-collapse:separate;border-spacing:0;font-size:.9rem;font-variant-numeric:tabular-nums;
 min-width:min(100%,30rem)}
 caption{text-align:left;color:var(--soft);padding:.3rem 0}
+.under{display:block}
 .wide{display:inline-block;min-width:min(17rem,45vw);font-weight:400}
 caption span{display:block;max-width:min(62rem,calc(100vw - 2.6rem));white-space:normal}
 th[scope=row]{position:sticky;left:0;background:var(--paper);white-space:normal;min-width:7rem;max-width:24rem}

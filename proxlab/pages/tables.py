@@ -238,5 +238,5 @@ def _interval(entry: Mapping[str, Any] | None) -> str:
         return DASH
     text = f"{entry['value']:.3g}"
     if entry["low"] is not None:
-        text += f' <span class="soft">[{entry["low"]:.3g}, {entry["high"]:.3g}]</span>'
+        text += f'<span class="soft under">[{entry["low"]:.3g}, {entry["high"]:.3g}]</span>'
     return text

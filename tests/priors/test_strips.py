@@ -5,7 +5,7 @@ import torch
 
 from priors import strips
 from priors.denoiser import Denoiser, DenoiserConfig
-from priors.strips import by_strips
+from priors.strips import added_by_strips, by_strips
 
 BLUR = torch.nn.AvgPool2d((5, 3), stride=1, padding=(2, 1))
 
@@ -37,6 +37,19 @@ def test_with_gradients_the_map_is_called_once(narrow):
     calls = []
     by_strips(lambda x: calls.append(x.shape) or x, torch.rand(1, 1, 12, 6), 2)
     assert calls == [(1, 1, 12, 6)]
+
+
+@pytest.mark.parametrize("height", [1, 3, 8])
+def test_what_is_raised_is_added_by_strips_and_written_over_the_other(narrow, height):
+    up = torch.nn.ConvTranspose2d(2, 1, 2, stride=2).double()
+    z = torch.rand(1, 2, height, 3, dtype=torch.float64)
+    skip = torch.rand(1, 1, 2 * height, 6, dtype=torch.float64)
+    before = skip.clone()
+    kept = added_by_strips(up, z, skip)
+    assert kept.requires_grad and torch.equal(skip, before)
+    with torch.no_grad():
+        found = added_by_strips(up, z, skip)
+    assert found is skip and torch.allclose(found, up(z) + before, atol=1e-15)
 
 
 def test_a_denoiser_in_strips_is_the_denoiser(monkeypatch):
