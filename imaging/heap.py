@@ -17,7 +17,7 @@ from threading import Lock
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # names of malloc.h
 NEVER = 2**31 - 1
 USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}  # what glibc settles at
-SPARE = 256 << 20  # bytes that may stay
+SPARE = 128 << 20  # bytes that may stay
 
 _lock, _users = Lock(), 0
 

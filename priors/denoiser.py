@@ -144,10 +144,10 @@ class Denoiser(nn.Module):
     def feature_maps(self) -> float:
         """About how many planes of the size of the picture it holds at one time, in float32.
 
-        Where the decoder's last scale begins: what comes up and what was kept, the scale below, the picture.
+        Where the decoder's last scale begins: what was kept, the scale below to be joined to it, the picture.
         """
         wide, below = (*self.config.widths, 0)[:2]
-        maps = wide / 2 + below / 16  # a half and a quarter of the picture's side
+        maps = wide / 4 + below / 16  # a half and a quarter of the picture's side
         return 3.0 * self.config.channels + (maps / 2 if self.mixed else maps)
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imaging.heap import SPARE
 from proxlab.memory import resident
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ TILE = 1.85  # a tile in units of a picture: masks at the ends, a heap that keep
 PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every picture
 STORED = 4.0  # storing the result, for each channel
 GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel
-HEAP = (
-    32 << 20
-)  # bytes of an array from which on it goes back to the system when it is freed, as glibc has it
 HELD = 6.0  # what a method keeps for each channel while its network is at work
 LATER = 60_000_000  # libraries that come with the first network and the first linear algebra
 
@@ -78,9 +76,10 @@ def working_memory(method: Method, prior: Any, field: Shape, working: int, *, de
     alone = method.memory(field) * working // 4
     network = network_memory(prior, method, field, working)
     picture = working * field[0] * field[1] * field[2]
-    if network and picture > HEAP and device == "cpu":
-        return max(alone, network + int(HELD * picture))
-    return alone + network  # a heap keeps most of what a data step freed
+    held = int(HELD * picture)
+    if network and alone - held > SPARE and device == "cpu":
+        return max(alone, network + held)  # what a data step freed was given back
+    return alone + network
 
 
 def needed_memory(method: Method, prior: Any, extent: Extent) -> int:
