@@ -15,7 +15,7 @@ from functools import cache
 from threading import Lock
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # names of malloc.h
-NEVER = 2**31 - 1
+NEVER = -1
 USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}  # what glibc settles at
 SPARE = 128 << 20  # bytes that may stay
 
@@ -24,16 +24,18 @@ _lock, _users = Lock(), 0
 
 @contextmanager
 def kept_heap() -> Iterator[None]:
-    """Freed memory stays with the process inside, and goes back to the system when the last one leaves.
+    """Freed memory stays with the process inside, and all but SPARE of it goes back when the last one leaves.
 
-    Nothing happens where the allocator is not glibc's, or where its settings were made in the environment.
+    What glibc chooses by itself as a process goes on is then set to what it ends at. Nothing happens without
+    glibc, or where the allocator's settings were made in the environment. Results that were made inside lie
+    on the heap: deleting one need not give its memory back to the system.
     """
     global _users
     with _lock:
         _users += 1
+    try:
         if _users == 1:
             _set({MMAP_MAX: 0, TRIM_THRESHOLD: NEVER})
-    try:
         yield
     finally:
         with _lock:
@@ -43,13 +45,25 @@ def kept_heap() -> Iterator[None]:
                 _give_back()
 
 
-def settle() -> None:
-    """Give back what is free now, where it was kept.
+def settle(spare: int = SPARE) -> None:
+    """Give back what is free now where it was kept, if it is more than `spare` bytes.
 
     Before work whose arrays are of other sizes, and after it, or the process would hold the arrays of both.
     """
     if _users:
-        _give_back()
+        _give_back(spare)
+
+
+def _forget() -> None:
+    """In the child of a fork: no run of the parent's goes on here."""
+    global _lock, _users
+    _lock, inside, _users = Lock(), _users, 0
+    if inside:
+        _set(USUAL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @cache
@@ -68,10 +82,10 @@ def _set(options: dict[int, int]) -> None:
             library.mallopt(name, value)
 
 
-def _give_back() -> None:
+def _give_back(spare: int = SPARE) -> None:
     """Only where it is much: little is asked for again by the next run."""
     library = _glibc()
-    if library is not None and _free(library) > SPARE:
+    if library is not None and _free(library) > spare:
         library.malloc_trim(0)
 
 
@@ -87,6 +101,6 @@ class _Mallinfo2(ctypes.Structure):
 def _free(library: ctypes.CDLL) -> int:
     """Bytes of the heap that nobody uses; all there may be where an older glibc does not tell."""
     if not hasattr(library, "mallinfo2"):
-        return SPARE + 1
+        return sys.maxsize
     library.mallinfo2.restype = _Mallinfo2
     return int(library.mallinfo2().fordblks)

@@ -101,6 +101,7 @@ def _stamp(text: str) -> tuple[int, int] | None:
     return None if path is None else (path.stat().st_mtime_ns, path.stat().st_size)
 
 
+@as_input()
 def psf_from_text(text: str, seed: int) -> Any:
     """imaging's parse_psf, with a sentence of its own for a folder."""
     from imaging.psf.text import parse_psf

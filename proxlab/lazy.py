@@ -14,6 +14,7 @@ from proxlab.data import given_mask
 from proxlab.engine import tile_side
 from proxlab.errors import UsageError
 from proxlab.layout import Layout, Values, layout_of
+from proxlab.refusals import as_input
 from proxlab.tiles.piece import Piece, Setting, solve_piece
 from proxlab.tiles.run import Plan, core_of, mask_there, plan_tiles
 from proxlab.tiles.sample import check_can_tile, windows_of
@@ -88,6 +89,7 @@ def deblur_lazily(
     return result if axis is None else da.moveaxis(result, -1, axis), replace(job, hashes=hashes)
 
 
+@as_input()
 def _survey(request: Request, source: LazyRows, layout: Layout, *, clipping: bool) -> Survey:
     """What `look_over` says of the whole, of windows only."""
     axis = None if layout.channel_axis is None else 2

@@ -100,6 +100,7 @@ def applied(prior: Prior) -> Denoise:
     """
     import torch
 
+    from imaging.heap import settle
     from proxlab.denoising import by_channels
 
     weight = next(iter(getattr(prior.network, "parameters", lambda: ())()), None)
@@ -107,7 +108,9 @@ def applied(prior: Prior) -> Denoise:
     def denoise(x: Tensor, sigma: Any) -> Tensor:
         """One application, checked."""
         moved = x if weight is None else x.to(weight.device, weight.dtype)
+        settle()  # a network's arrays are of other sizes than a data step's
         y: Any = by_channels(prior, moved, sigma)
+        settle()
         if not isinstance(y, torch.Tensor):
             message = (
                 f"the prior {prior.name} gave {type(y).__name__}: it is called with a tensor (B, C, H, W) "

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imaging.files.errors import PictureError
+from imaging.files.errors import PictureError, PictureNotFoundError
 from imaging.psf.errors import PsfError, PsfNotFound
 from proxlab.errors import InputError
 
 
 class BadPictureError(InputError, PictureError):
     """An array that is no picture."""
+
+
+class MissingPictureError(BadPictureError, PictureNotFoundError):
+    """A picture that is not there."""
 
 
 class BadPsfError(InputError, PsfError):
@@ -39,5 +43,7 @@ def as_input() -> Iterator[None]:
         raise UnseenPsfError(str(cause)) from cause
     except PsfError as cause:
         raise BadPsfError(str(cause)) from cause
+    except PictureNotFoundError as cause:
+        raise MissingPictureError(str(cause)) from cause
     except PictureError as cause:
         raise BadPictureError(str(cause)) from cause

@@ -54,8 +54,8 @@ class Auto:
         classical = TV.run(task)
         pair = f"residuals {learned.residual:.4g} and {classical.residual:.4g}, noise {task.sigma:.4g}"
         if learned.status in FAILED or misfit(task, classical) < misfit(task, learned) - 0.1:
-            return _as(TV, task, classical, f"{words} explains the data worse ({pair})")
-        return _as(method, task, learned, f"total variation explains the data no better ({pair})")
+            return _as(TV, task, classical, f"{words} explains the data worse ({pair}){passed}")
+        return _as(method, task, learned, f"total variation explains the data no better ({pair}){passed}")
 
 
 class First(NamedTuple):
@@ -104,6 +104,7 @@ def _untrained_for(task: Task, *, most: float) -> str:
     """In what the case is not one that the unrolled network was trained for, noise up to `most`, or ""."""
     from imaging.blur import CircularBlur, WindowedBlur
     from imaging.masks import Masked
+    from imaging.sampling import Downsample
 
     if task.num_iter is not None:
         return "its number of steps is fixed, and one was given"
@@ -111,6 +112,8 @@ def _untrained_for(task: Task, *, most: float) -> str:
         return "it was trained on white noise"
     if isinstance(task.op, Masked):
         return "it was trained without masks, and clipped or masked pixels are left out"
+    if isinstance(task.op, Downsample):
+        return "it was trained without a scale"
     if type(task.op) not in (CircularBlur, WindowedBlur):
         return "it was trained for one psf at circular or unknown borders"
     if task.sigma < QUIET:

@@ -23,7 +23,7 @@ class RichardsonLucy:
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Float32 pictures alive at once, measured at 1024x1024 with an unknown border."""
-        return bytes_of(shape, 16.5)
+        return bytes_of(shape, 18)
 
     def run(self, task: Task) -> Outcome:
         """Iterate until the discrepancy principle, the caller's num_iter or the budget says stop."""

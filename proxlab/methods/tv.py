@@ -40,7 +40,7 @@ class TotalVariationMethod:
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Float32 pictures alive at once, measured at 1024x1024 with an unknown border."""
-        return bytes_of(shape, 28)
+        return bytes_of(shape, 36)
 
     def run(self, task: Task) -> Outcome:
         """Choose the weight on typical windows, then solve."""

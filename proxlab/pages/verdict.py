@@ -80,9 +80,9 @@ def _advice(worst: Mapping[str, Any], number: int) -> list[str]:
     if number == 1:
         return ["One attacked picture is too few to choose a method by."]
     first = worst[own[0]]["mean"]
-    if "identity" in worst and first > worst["identity"]["mean"]:
+    if "identity" in worst and first * (1 + CLEAR) > worst["identity"]["mean"]:
         return [
-            f"No method that deblurs has a smaller worst error than the data left as they are "
+            f"No method that deblurs has a clearly smaller worst error than the data left as they are "
             f"({_p(worst['identity']['mean'])}); {own[0]} comes nearest."
         ]
     near = [n for n in own if worst[n]["mean"] <= (1 + CLEAR) * first]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from imaging.files.scaling import to_float
+from imaging.heap import kept_heap
 from proxlab.clipping import Content, solid_at_ends
 from proxlab.errors import ConvergenceError
 from proxlab.layout import Values
@@ -81,6 +82,11 @@ def solve_piece(setting: Setting, piece: Piece) -> Solved:
 
     Raises ConvergenceError for a result that is not finite.
     """
+    with kept_heap():
+        return _solved(setting, piece)
+
+
+def _solved(setting: Setting, piece: Piece) -> Solved:
     unit, _ = to_float(piece.planes, data_range=(setting.values.scale.low, setting.values.scale.high))
     valid = _valid(setting, piece)
     light = setting.values.light(unit.astype(np.float64) if setting.double else unit)

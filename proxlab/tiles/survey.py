@@ -13,6 +13,7 @@ from imaging.files.scaling import Scale, to_float
 from proxlab.clipping import Tally, tally_of
 from proxlab.errors import InputError
 from proxlab.layout import Layout, Values
+from proxlab.refusals import as_input
 
 if TYPE_CHECKING:
     from imaging.files.rows import RowReader
@@ -46,6 +47,7 @@ class RunningDigest:
         return self._sha.hexdigest()
 
 
+@as_input()
 def look_over(
     source: RowReader, layout: Layout, *, data_range: float | None, linear: bool, clipping: bool
 ) -> Survey:

@@ -146,9 +146,9 @@ def total(protocol: Protocol, speeds: Mapping[str, Speed]) -> float:
 def fit(protocol: Protocol, speeds: Mapping[str, Speed], limit: float | None) -> tuple[Protocol, list[str]]:
     """The protocol cut until it takes at most `limit` seconds, and what was cut, in words.
 
-    The same for all subjects, so that all are attacked with the same effort. What a rung of the ladder cut
-    too much is given back as far as there is time for it. When even the least is too long it is returned,
-    and said.
+    The same for all subjects, so that all are attacked with the same effort. Numbers that a rung of the
+    ladder cut too much are raised again as far as there is time for it. When even the least is too long it is
+    returned, and said.
     """
     if limit is None or total(protocol, speeds) <= limit:
         return protocol, []
@@ -167,8 +167,8 @@ def fit(protocol: Protocol, speeds: Mapping[str, Speed], limit: float | None) ->
 GIVEN_BACK = (  # sizes and how far they are raised, in the order of what a reader gains
     *(("pictures", 4), ("attacked", 2), ("iterations", 20)),
     *(("pictures", 8), ("attacked", 4), ("iterations", 50), ("draws", 3)),
-    *((name, 10**6) for name in ("attacked", "pictures", "iterations", "draws", "shifted", "detailed")),
-    *((name, 10**6) for name in ("lipschitz", "restarts")),
+    *((name, 10**6) for name in ("attacked", "pictures", "attacked", "iterations", "draws", "shifted")),
+    *((name, 10**6) for name in ("detailed", "lipschitz", "restarts")),
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from proxlab.errors import InputError
 from proxlab.job import digest
+from proxlab.refusals import as_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,6 +114,7 @@ def _split(items: Sequence[Any], count: int) -> tuple[Sequence[Any], Sequence[An
     return items[: min(count, len(items) - kept)], items[len(items) - kept :]
 
 
+@as_input()
 def _named(images: Any, count: int) -> list[list[tuple[str, NDArray[Any]]]]:
     from pathlib import Path
 

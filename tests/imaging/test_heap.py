@@ -61,13 +61,13 @@ def test_who_has_set_the_allocator_has_decided():
 
 def test_little_may_stay_and_nothing_is_given_back_outside(monkeypatch):
     given = []
-    monkeypatch.setattr(heap, "_give_back", lambda: given.append(1))
+    monkeypatch.setattr(heap, "_give_back", lambda spare=heap.SPARE: given.append(spare))
     monkeypatch.setattr(heap, "_set", lambda options: given.append(options))
     settle()
     assert not given
     with kept_heap(), kept_heap():
         settle()
-    assert given == [{-4: 0, -1: heap.NEVER}, 1, heap.USUAL, 1]
+    assert given == [{-4: 0, -1: heap.NEVER}, heap.SPARE, heap.USUAL, heap.SPARE]
 
 
 def test_the_settings_go_back_after_an_error(monkeypatch):

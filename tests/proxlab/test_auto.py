@@ -79,6 +79,7 @@ def test_auto_takes_the_unrolled_network_in_stronger_noise(unrolled_ships, bound
         ({"num_iter": 2}, "its number of steps is fixed, and one was given"),
         ({"prior": smooth}, ""),
         ({"noise": "poisson:600", "sigma": None}, "it was trained on white noise"),
+        ({"scale": 2}, "it was trained without a scale"),
         ({"boundary": "reflect"}, "it was trained for one psf at circular or unknown borders"),
         ({"mask": np.arange(48 * 48).reshape(48, 48) % 7 > 0}, "clipped or masked pixels are left out"),
     ],

@@ -268,6 +268,19 @@ def test_bad_pictures_get_one_sentence():
         proxlab.deblur(np.zeros((9, 9, 7)), PSF, method="identity")
 
 
+def test_large_tiled_and_lazy_pictures_get_the_same_errors(tmp_path):
+    da = pytest.importorskip("dask.array")
+    bright = np.full((200, 200), 200.0)
+    with pytest.raises(proxlab.InputError, match="did you mean gaussian"):
+        proxlab.deblur(np.zeros((1100, 1100), np.uint8), "gausian:2", sigma=0.02)
+    for picture, more in ((bright, {"tile": 128}), (da.from_array(bright, chunks=100), {})):
+        with pytest.raises(proxlab.InputError, match="give data_range"):
+            proxlab.deblur(picture, PSF, method="wiener", **more)
+    with pytest.raises(proxlab.InputError) as caught:
+        proxlab.robustness("tv", str(tmp_path / "missing"), "gaussian:1")
+    assert isinstance(caught.value, FileNotFoundError)
+
+
 def test_an_unknown_device_is_refused(grey):
     with pytest.raises(proxlab.UsageError, match="device 'gpu9' is not available here: use 'cpu'"):
         proxlab.deblur(grey, PSF, method="identity", device="gpu9")

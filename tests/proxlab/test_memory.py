@@ -1,7 +1,9 @@
 """Limits are read, and kept."""
 
+import numpy as np
 import pytest
 
+from imaging.heap import _glibc, kept_heap
 from proxlab.errors import MemoryLimitError, UsageError
 from proxlab.memory import check_limit, parse_bytes, peak, resident
 
@@ -34,3 +36,13 @@ def test_memory_is_measured():
     assert resident() > before + 50_000_000
     assert peak() >= resident() - 10_000_000
     assert len(block) == 64_000_000
+
+
+@pytest.mark.skipif(_glibc() is None, reason="the allocator is not glibc's, or was set elsewhere")
+def test_what_one_run_freed_is_there_for_the_next():
+    before = resident()
+    with kept_heap():
+        block = np.ones(300 << 17)  # 300 MB
+        assert resident() > before + (250 << 20)
+        del block
+        assert resident() < before + (50 << 20)
