@@ -188,7 +188,7 @@ def quick(args: argparse.Namespace) -> str:
             record = robustness(
                 ["tv", "pnp", "unrolled", "stnn"], args.images, "gaussian:1.3", out=folder, say=print,
                 protocol="standard" if minutes else "quick", minutes=minutes or None, sizes=sizes,
-                device="cpu",
+                device="cpu", cluster=args.cluster,
             )  # fmt: skip
             real = time.perf_counter() - start
         p, work = record["protocol"], record["seconds_of_work"]
@@ -196,6 +196,7 @@ def quick(args: argparse.Namespace) -> str:
         size += f"{p['iterations']} iterations, budgets {', '.join(f'{b:g}' for b in p['attack_levels'])}"
         planned = record["seconds_expected"]
         cells = [f"{v:.0f}" for v in (planned, work, real)]
+        name += f" --cluster {args.cluster}" if args.cluster else ""
         rows.append([name, size, *cells, f"{planned / work:.2f}", "; ".join(record["cuts"]) or "nothing"])
     unit = "processor seconds of one thread" if args.cpu else "seconds"
     head = ["study", "size", f"planned, {unit}", "taken", "with preparation", "planned / taken", "cut"]
@@ -261,6 +262,7 @@ def main() -> None:
     add("--draws", type=int, default=20)
     add("--minutes", type=float, nargs="+", default=[0.0], help="studies of this length; 0 is --quick")
     add("--folder", type=Path, help="where reports and units of work are kept")
+    add("--cluster", metavar="local:N", help="workers for quick [this process alone]")
     add("--cpu", action="store_true", help="processor seconds on one thread")
     add("--out", type=Path, default=RESULTS, help="folder of the result tables")
     args = parser.parse_args()

@@ -18,7 +18,7 @@ Shape = tuple[int, int, int]
 
 # In planes of float32 in the size of the picture, held pixels included, as benchmarks/memory.py found them.
 LEVEL = (8.8, 3.75)  # estimating the noise: for one channel at a time, and for each channel
-TILE = 1.7  # a tile in units of a picture: masks at the ends, a heap that keeps what was freed
+TILE = 1.85  # a tile in units of a picture: masks at the ends, a heap that keeps what was freed
 PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every picture
 STORED = 4.0  # storing the result, for each channel
 GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel

@@ -71,13 +71,14 @@ def robustness(  # noqa: PLR0913 (the one flat call)
     _check_out(out)
     speak = say or _silent
     started = time.perf_counter()
-    study = prepare_study(
-        methods, images, psf, _protocol(protocol, minutes, sizes), (seed, device, boundary, prior)
-    )
-    study = _settle(study, out, resume)
-    for line in study.plan():
-        speak(line)
+    asked = _protocol(protocol, minutes, sizes)
     with _folder(out) as folder, connected(cluster) as workers:
+        study = prepare_study(
+            methods, images, psf, asked, (seed, device, boundary, prior), workers.count if workers else None
+        )
+        study = _settle(study, out, resume)
+        for line in study.plan():
+            speak(line)
         begun = time.perf_counter()
         units = run_study(study, folder, resume=resume, say=speak, workers=workers)
         ended = time.perf_counter()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from proxlab.trials.store import Store
 
 Unit = tuple[tuple[str, ...], Any, float, Callable[[], Any]]
+DEEP = 8  # times what else is worth having under way: an attack takes a hundred times as long as other units
 LATE = "transfer"  # units of this part need what units before them found
 
 
@@ -29,7 +30,7 @@ class Ahead:
         source, waiting = iter(todo), deque[list[Any]]()
         try:
             while True:
-                while len(waiting) < self._workers.ahead and (unit := next(source, None)):
+                while len(waiting) < DEEP * self._workers.ahead and (unit := next(source, None)):
                     waiting.append([unit, None])
                     if unit[0][0] != LATE:
                         waiting[-1][1] = self._begun(unit)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class Study:
     cuts: tuple[str, ...]
     tuned_on: tuple[str, ...]
     asked: Protocol
+    workers: int = 1
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
@@ -42,7 +44,7 @@ class Study:
     @property
     def seconds(self) -> float:
         """How long it should take."""
-        return total(self.bench.protocol, self.speeds)
+        return total(self.bench.protocol, self.speeds) / self.workers
 
     def plan(self) -> list[str]:
         """What will be run, in lines."""
@@ -69,14 +71,23 @@ class Study:
         for subject in self.subjects:
             parts = seconds(p, self.speeds[subject.name], others=len(self.subjects) - 1)
             lines.append(f"time      {subject.name}: {clock(sum(parts.values()))}")
-        lines.append(f"total     about {clock(self.seconds)}")
+        shared = f" on {self.workers} workers" if self.workers > 1 else ""
+        lines.append(f"total     about {clock(self.seconds)}{shared}")
         return lines + [f"cut       {text}" for text in self.cuts]
 
 
 def prepare_study(
-    methods: Any, images: Any, psf: Any, protocol: Protocol, setting: tuple[int, str | None, str, Any]
+    methods: Any,
+    images: Any,
+    psf: Any,
+    protocol: Protocol,
+    setting: tuple[int, str | None, str, Any],
+    workers: int | None = None,
 ) -> Study:
-    """Read, probe, tune and time; setting is (seed, device, boundary, prior)."""
+    """Read, probe, tune and time; setting is (seed, device, boundary, prior).
+
+    workers of one thread, where there are any, share the work; then it is timed here in one thread, too.
+    """
     from proxlab.model import choose_device
     from proxlab.trials.scenes import read_scenes
     from proxlab.trials.subjects import find_subjects, with_honest_gradient
@@ -100,16 +111,32 @@ def prepare_study(
     sigma = bench.sigma(small, protocol.middle or 0.01)
     subjects = [with_honest_gradient(subject, op, y, truth, sigma) for subject in subjects]
     bench = replace(bench, weights=tune(bench, subjects, [scene.crop(TUNING_SIDE) for scene in rest]))
-    speeds = {subject.name: speed_of(bench, subject, scenes[0]) for subject in subjects}
+    with _threads(None if workers is None else 1):
+        speeds = {subject.name: speed_of(bench, subject, scenes[0]) for subject in subjects}
     spent = time.perf_counter() - started
     limit = None if protocol.minutes is None else max(1.0, SPARE * (60 * protocol.minutes - spent))
+    if limit is not None:
+        limit *= workers or 1
     asked = replace(protocol, pictures=len(scenes))
     for name in ("attacked", "shifted", "detailed"):
         asked = replace(asked, **{name: min(getattr(asked, name), len(scenes))})
     fitted, cuts = fit(asked, speeds, limit)
     names = tuple(scene.name for scene in rest)
     kept = replace(bench, protocol=fitted)
-    return Study(kept, tuple(subjects), tuple(scenes), speeds, tuple(cuts), names, asked)
+    return Study(kept, tuple(subjects), tuple(scenes), speeds, tuple(cuts), names, asked, workers or 1)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """torch on so many threads inside; as it is for None."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def tune(bench: Bench, subjects: Sequence[Subject], scenes: Sequence[Scene]) -> dict[str, dict[float, float]]:
