@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxlab.trials.subjects import Subject
 
 Unit = tuple[tuple[str, ...], Any, float, Callable[[], Mapping[str, Any]]]
+TRUSTED = 30.0  # seconds of the plan that count like measured ones, when the time left is told
 
 
 def robustness(  # noqa: PLR0913 (the one flat call)
@@ -122,7 +123,8 @@ def run_study(
         spent += cost
         if fresh:
             worked, worked_cost = worked + time.perf_counter() - start, worked_cost + cost
-        left = (expected - spent) * (worked / worked_cost if worked_cost > 0 else 1.0)
+        pace = (worked + TRUSTED) / (worked_cost + TRUSTED * study.workers)
+        left = (expected - spent) * pace
         if time.perf_counter() - last > 2:
             last = time.perf_counter()
             say(f"{spent / max(expected, 1e-9):4.0%}  {' '.join(key[:3])}  about {clock(left)} left")
