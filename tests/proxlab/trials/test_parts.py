@@ -170,9 +170,9 @@ def test_the_cost_of_a_plan_by_hand():
     speed = Speed({0.01: 1.0, 0.03: 2.0, 0.08: 3.0}, step=7.0, worse=5.0, product=0.5)
     p = replace(QUICK, boxes=(2.0,))
     parts = seconds(p, speed, others=3)
-    assert parts["noise"] == 8 * 5 * (1 + 2 + 3) and parts["transfer"] == 2 * 3 * (2 + 5) / 2
-    assert parts["shift"] == 1 * 19 * 2 and parts["exact"] == 28 * 0.5 == exact_steps(p) * 0.5
-    assert parts["worst"] == 2 * 2 * (13 * 7 + 9 * 2 + 5)  # two pictures, one level and a box
+    assert parts["noise"] == 8 * 4 * (1 + 2 + 3) and parts["transfer"] == 2 * 3 * (2 + 5) / 2
+    assert parts["shift"] == 1 * 19 * 2 and parts["exact"] == 17 * 0.5 == exact_steps(p) * 0.5
+    assert parts["worst"] == 2 * 2 * (11 * 7 + 9 * 2 + 5)  # two pictures, one level and a box
     assert seconds(replace(p, exact=0.0), speed, others=3)["exact"] == 0
 
 
