@@ -30,7 +30,7 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     truth = names["iio"].imread("data/sharp/coffee_motion.png").astype(float)
     assert np.square(sharp - truth).mean() < np.square(blurred - truth).mean() / 2
     assert names["sharp"].dtype == names["picture"].dtype
-    assert (tmp_path / "sharp.png").exists()
+    assert (tmp_path / "coffee_sharp.png").exists()
     assert capsys.readouterr().out.startswith("pnp stopped\nnoise 0.01")
 
 

@@ -349,8 +349,9 @@ def test_the_memory_of_a_learned_proximal_network_is_foreseen(config):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("widths", [(16, 32, 64), (24, 48, 96)])
-def test_the_memory_of_a_denoiser_follows_its_shape_and_its_precision(widths, precision):
-    """Of float32 and of float64 pictures, which are never worked on in bfloat16."""
+def test_the_memory_of_a_denoiser_follows_its_shape_and_its_precision(widths, precision, monkeypatch):
+    """Of float32 and of float64 pictures, never worked on in bfloat16; in strips, as large ones are."""
+    monkeypatch.setattr("priors.strips.VALUES", 1 << 15)
     network = Denoiser(DenoiserConfig(widths=widths, blocks=(1, 1, 1)), precision=precision)
     for working, dtype in ((4, torch.float32), (8, torch.float64)):
         with torch.no_grad(), Live() as live:
