@@ -14,6 +14,7 @@ from algorithms.pnp import data_term, in_turn
 from algorithms.unrolled import STEPS, Schedule, unroll
 from algorithms.unseen import FILL
 from imaging.fidelity import LeastSquares
+from imaging.heap import settle
 from imaging.operator import embed
 from priors.checkpoint import configured, network_class
 
@@ -95,12 +96,19 @@ class Deblurrer(nn.Module):
         f = LeastSquares(op, y) if slopes else data_term(op, y, steps=inner, fill=FILL, weigh=weigh)
         return unroll(
             f,
-            in_turn(self.denoise, pairs),
+            in_turn(self._between, pairs),
             pairs,
             x0=embed(op, y),
             step=STEPS[self.config.family],
             checkpointing=self.checkpointing,
         ).x
+
+    def _between(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """denoise between two data steps, whose arrays are of other sizes."""
+        settle()
+        z = self.denoise(x, sigma)
+        settle()
+        return z
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The network inside, channel by channel where it knows only one."""

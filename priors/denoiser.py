@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imaging.heap import settle
 from priors.precision import autocast, resolve
 from priors.strips import added_by_strips, by_strips
 
@@ -133,10 +132,8 @@ class Denoiser(nn.Module):
         _check_picture(x, self.config.channels)
         level = noise_levels(sigma, x)
         quiet = x.dtype == torch.float32 and not (torch.is_grad_enabled() and _wants_grad(self, x))
-        settle()
         with autocast(self.precision if quiet else "fp32", x.device):
             residual = self.residual(reflect_to_multiple(x, 2 ** len(self.config.widths)), level)
-        settle()
         height, width = x.shape[2:]
         return x - 2 * level * residual[..., :height, :width].to(x.dtype)
 

@@ -160,22 +160,15 @@ def map_trust(
 def _again(prepared: Prepared, job: Any) -> tuple[Task, Method]:
     """The task of the finished run, and the method that ran; classical methods keep what they chose."""
     from proxlab.methods import load_method
-    from proxlab.methods.base import Task
 
     method, out = load_method(job.method), job.outcome
     chose = not method.supports.prior  # methods with a prior take what follows from the noise, at no cost
-    return Task(
-        op=prepared.op,
-        y=prepared.y,
-        sigma=job.sigma,
-        sigma_rule=job.sigma_rule,
-        noise=job.noise,
-        lam=out.lam if chose and method.supports.lam else job.request.lam,
-        num_iter=(out.num_iter or None) if chose and method.supports.num_iter else job.request.num_iter,
-        prior=(out.prior or prepared.prior) if method.supports.prior else None,  # auto may take another
-        seed=job.request.seed,
-        report=_unseen,
-        white=prepared.white,
+    task = prepared.task(_unseen)
+    return replace(
+        task,
+        lam=out.lam if chose and method.supports.lam else task.lam,
+        num_iter=(out.num_iter or None) if chose and method.supports.num_iter else task.num_iter,
+        prior=(out.prior or task.prior) if method.supports.prior else None,  # auto may take another
     ), method
 
 
