@@ -1,7 +1,7 @@
-"""Memory that a run frees is kept for the run: what is new from the system costs more than filling it.
+"""Memory that a run frees is kept for the run: what is new from the system is slow.
 
 A picture of 16 megapixels is 64 MB a plane. glibc asks the system for each array of that size and gives it
-back when it is freed; the system then clears every page anew, which takes as long as an FFT.
+back when it is freed; the system then clears every page anew. benchmarks/README.md says what that costs.
 """
 
 from __future__ import annotations
