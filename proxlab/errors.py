@@ -66,6 +66,6 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     from difflib import get_close_matches
 
     names = list(known)
-    close = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    close = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return UsageError(f"unknown {what} {name!r}: {hint}There are {listed(names, 'and')}.")
