@@ -115,7 +115,7 @@ def prepare_denoising(request: Request, image: Any, prior: Any, mask: Any = None
         op = Masked(op, torch.from_numpy(data.valid)[None])
     level = find_level(request, data, None)
     needed = method.memory(data.layout.planes) + (resident() if device.type == "cpu" else 0)
-    check_limit(needed, request.max_memory)
+    check_limit(needed, request.max_memory, device)
     job = Job(
         request=request,
         method=chosen.name,

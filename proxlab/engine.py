@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from proxlab.errors import MemoryLimitError, UsageError
 from proxlab.layout import Layout, layout_of
-from proxlab.memory import in_words, parse_bytes, resident
+from proxlab.memory import in_words, parse_bytes, resident, there_is
 from proxlab.model import choose_device
 from proxlab.plan import LATER, Extent, extent_of, measured_speed, seconds, tiled_memory, whole_memory
 
@@ -214,24 +213,8 @@ def _limit(request: Request, device: torch.device) -> float:
 
     Written for GPUs, and tried with a stand-in only: no estimate was ever held against a peak on a card.
     """
-    given = float("inf") if request.max_memory is None else parse_bytes(request.max_memory)
-    if device.type == "cuda":
-        import torch
-
-        return min(given, SHARE * torch.cuda.mem_get_info(device)[0])
-    return given if request.max_memory is not None else SHARE * machine_memory()
-
-
-def machine_memory() -> float:
-    """Bytes of memory of this machine, or what its control group allows; infinite where nobody tells."""
-    found = []
-    try:
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (ValueError, OSError, AttributeError):
-        pass
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            found.append(int(Path(name).read_text()))
-        except (OSError, ValueError):
-            continue
-    return float(min(found)) if found else float("inf")
+    given = None if request.max_memory is None else parse_bytes(request.max_memory)
+    if given is None or device.type == "cuda":
+        there = SHARE * there_is(device)
+        return there if given is None else min(given, there)
+    return given

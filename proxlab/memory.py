@@ -1,12 +1,18 @@
-"""Memory: reading limits, measuring what a run took."""
+"""Memory: reading limits, what there is, measuring what a run took."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imaging.heap import settle
 from proxlab.errors import MemoryLimitError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -69,11 +75,47 @@ def peak() -> int | None:
     return int(getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
-def check_limit(needed: int, limit: float | str | None) -> None:
-    """Raise MemoryLimitError when the estimate is above the limit."""
-    if limit is not None and needed > parse_bytes(limit):
+def machine_memory() -> float:
+    """Bytes of memory of this machine, or what its control group allows; infinite where nobody tells."""
+    found = []
+    try:
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError, AttributeError):
+        pass
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            found.append(int(Path(name).read_text()))
+        except (OSError, ValueError):
+            continue
+    return float(min(found)) if found else float("inf")
+
+
+def there_is(device: torch.device) -> float:
+    """Bytes that a run on this device can have at most: all of the machine's, or what is free on the card."""
+    if device.type == "cuda":
+        import torch
+
+        return float(torch.cuda.mem_get_info(device)[0])
+    return machine_memory()
+
+
+def check_limit(needed: int, limit: float | str | None, device: torch.device) -> None:
+    """Raise MemoryLimitError when the estimate is above the limit, or without one above all there is.
+
+    A limit that is given is taken at its word: it is also how a run is told to try nevertheless.
+    """
+    if limit is not None:
+        allowed = parse_bytes(limit)
+        if needed > allowed:
+            message = (
+                f"this needs about {in_words(needed)} but max_memory is {in_words(allowed)}: allow more, "
+                "work on a part of the picture (--roi), or choose a method that needs less."
+            )
+            raise MemoryLimitError(message)
+    elif needed > (there := there_is(device)):
+        where = "of this machine" if device.type == "cpu" else f"free on {device}"
         message = (
-            f"this needs about {in_words(needed)} but max_memory is {in_words(parse_bytes(limit))}: "
-            "allow more, work on a part of the picture (--roi), or choose a method that needs less."
+            f"this needs about {in_words(needed)}, more than the {in_words(int(there))} {where}: work on "
+            "a part of the picture (--roi) or choose a method that needs less; to try anyway, set max_memory."
         )
         raise MemoryLimitError(message)

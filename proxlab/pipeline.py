@@ -106,7 +106,7 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     prior = find_prior(request.prior, method, data.planes.shape[0])
     extent = extent_of(request, blur, data.layout.planes, image.itemsize, data.planes.itemsize)
     needed = whole_memory(method, prior, extent, device=device.type)
-    check_limit(needed, request.max_memory)
+    check_limit(needed, request.max_memory, device)
     y = torch.from_numpy(data.planes)[None]
     place(prior, device, y.dtype)
     op = build_operator(request, blur, data, device, y.dtype)

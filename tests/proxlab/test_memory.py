@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
+import proxlab
 from imaging.heap import _glibc, kept_heap
 from proxlab.errors import MemoryLimitError, UsageError
 from proxlab.memory import check_limit, parse_bytes, peak, resident
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
@@ -23,11 +27,26 @@ def test_what_is_no_amount(text):
 
 
 def test_the_limit_is_kept():
-    check_limit(10**9, "1G")
-    check_limit(10**12, None)
+    check_limit(10**9, "1G", CPU)
     with pytest.raises(MemoryLimitError, match=r"needs about 3 GB but max_memory is 2 GB: .*--roi") as caught:
-        check_limit(3 * 10**9, "2G")
+        check_limit(3 * 10**9, "2G", CPU)
     assert caught.value.exit_code == 4 and isinstance(caught.value, MemoryError)
+
+
+def test_without_a_limit_the_machine_is_the_limit(monkeypatch):
+    monkeypatch.setattr("proxlab.memory.machine_memory", lambda: 24e9)
+    check_limit(23 * 10**9, None, CPU)
+    check_limit(72 * 10**9, "100G", CPU)  # told to try
+    with pytest.raises(MemoryLimitError, match=r"about 72 GB, more than the 24 GB of this machine: .*--roi"):
+        check_limit(72 * 10**9, None, CPU)
+
+
+def test_a_run_beyond_the_machine_is_refused_before_it_starts(monkeypatch):
+    monkeypatch.setattr("proxlab.memory.machine_memory", lambda: 1e8)
+    with pytest.raises(MemoryLimitError, match="of this machine"):
+        proxlab.deblur(np.ones((64, 64)), "disk:1", method="tikhonov")
+    with pytest.raises(MemoryLimitError, match="of this machine"):
+        proxlab.denoise(np.ones((64, 64)))
 
 
 def test_memory_is_measured():

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from proxlab.engine import machine_memory, tile_side, tiled_estimate
+from proxlab.engine import tile_side, tiled_estimate
 from proxlab.errors import MemoryLimitError
 from proxlab.front import request_of
 from proxlab.layout import layout_of
+from proxlab.memory import machine_memory
 from proxlab.methods import load_method
 from proxlab.plan import LATER, Extent, Speed, needed_memory, seconds, tiled_memory, whole_memory
 
