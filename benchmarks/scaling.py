@@ -7,13 +7,13 @@ Each case is a process of its own, forked from one that has the libraries and ha
 grey 16-bit photograph (scikit-image's astronaut, mirrored and repeated), blurred and noisy, through
 `proxlab.deblur` with psf, level and weight given and few iterations; no files. Seconds are processor time,
 the least of --repeats runs, as the floor's are of several.
-The floor beside it: the FFTs of the method's own steps, counted while it runs, and the evaluations of the
-network, each times what one of them takes alone, at the same size (a network at most at 4096x4096), in the
-same process. What is measured
-once for a whole picture (the level's plausibility, a sample, how far tiles reach) counts as cost, not as
-floor. --tile cuts; without it a picture is done in one piece, as it is wherever memory allows. Sizes whose
-time is expected to exceed --max-seconds are left out and named. Results: results/scaling.json and scaling.md;
-what is in the file for the same code is not run again without --again.
+The floor beside it: the FFTs of the method's own steps, counted by size while it runs, and the evaluations
+of the network, each times what one of them takes alone, at the same size (a network at most at 4096x4096), in
+the same process; the table counts FFTs as so many of the whole piece (those of its frame alone are small).
+What is measured once for a whole picture (the level's plausibility, a sample, how far tiles reach) counts as
+cost, not as floor. --tile cuts; without it a picture is done in one piece, as it is wherever memory allows.
+Sizes whose time is expected to exceed --max-seconds are left out and named. Results: results/scaling.json and
+scaling.md; what is in the file for the same code is not run again without --again.
 """
 
 from __future__ import annotations
@@ -169,7 +169,9 @@ def case(method: str, side: int, tile: int | None, repeats: int) -> dict[str, An
         counted.wanted, peak = False, peak or status_bytes("VmHWM")
     cpu, wall = min(runs)
     found = {"cpu": cpu, "wall": wall, "runs": len(runs), "memory": peak - before}
-    found |= {"tiles": counted.pieces, "fft_count": sum(counted.ffts.values()) / counted.pieces}
+    pixels = {size: size[0] * size[1] for size in counted.ffts}
+    fields = sum(count * pixels[size] for size, count in counted.ffts.items()) / max(pixels.values())
+    found |= {"tiles": counted.pieces, "fft_count": fields / counted.pieces}
     gc.collect()
     with kept_heap():  # as the run had it
         return {**found, "num_iter": info["num_iter"], "floor": floor(method, counted)}
@@ -254,7 +256,7 @@ def main() -> None:
     file = ResultFile(args.out / "scaling.json")
     code = code_digest(ROOT.parent / folder for folder in FOLDERS)
     head = ["method", "MP", "CPU s/MP", "of 1 MP", "FFTs, s/MP", "network, s/MP", "over floor"]
-    head += ["FFTs a piece", "pieces", "memory, MB/MP"]
+    head += ["FFTs of a piece", "pieces", "memory, MB/MP"]
     lines, first = [], {}
     for method, size, record in cases(args, file, code):
         if size == 1 and "failed" not in record:

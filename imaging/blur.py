@@ -8,6 +8,7 @@ from torch.nn.functional import pad as pad_tensor
 
 from imaging.borders import Border, Mode, checked_mode, extend, fold
 from imaging.fft import Origin, centre_of, convolve, correlate, good_size, irfft2, otf_of, power_of, rfft2
+from imaging.frame import Frame
 from imaging.operator import Factored, Linear, LinearOperator, Shape, checked_size, column
 
 
@@ -166,7 +167,9 @@ class WindowedBlur(LinearOperator):
 
     def factored(self) -> Factored:
         """Crop after the circular blur of the field."""
-        return Factored(self.otf, self.window, self._scatter, self._keep)
+        (_, H, W), (_, h, w) = self.img_size, self.data_size
+        frame = Frame((H, W), self.start, (h, w))
+        return Factored(self.otf, self.window, self._scatter, self._keep, frame)
 
     def _keep(self, x: Tensor) -> Tensor:
         self._expect(x, self.img_size, "x")

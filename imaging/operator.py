@@ -12,9 +12,14 @@ from deepinv.physics import LinearPhysics, ZeroNoise
 from torch import Tensor
 
 from imaging.fft import half_weights, irfft2, power_of, rfft2
-from imaging.linsolve import Linear, conjugate_gradient, default_rtol, implicit_solve
+from imaging.frame import Frame
+from imaging.linsolve import Linear, SolveError, conjugate_gradient, default_rtol, implicit_solve
 
 Shape = tuple[int, int, int]
+
+MISS = 1e-4  # of the largest unseen value may be left out where two bands cross; what remains is solved for
+WORTH = 0.25  # of the field's pixels for a step on the frame: with more, the whole field is as quick
+ROUGH, INNER = 1e-3, 60  # of the unseen may be left by a solve on the frame; steps that it may take
 
 
 class Factored(NamedTuple):
@@ -22,13 +27,15 @@ class Factored(NamedTuple):
 
     otf is K's complex half spectrum (1|B, 1|C, H, W // 2 + 1); select maps the field to the data, scatter is
     its transpose, and select(scatter(y)) = y wherever y is observed. keep is scatter(select(x)) written over
-    x, for those who own x; None where there is nothing quicker than the two.
+    x, for those who own x; None where there is nothing quicker than the two. frame is what S hides, where S
+    does nothing but cut out a window.
     """
 
     otf: Tensor
     select: Linear
     scatter: Linear
     keep: Linear | None = None
+    frame: Frame | None = None
 
     def observed(self, x: Tensor) -> Tensor:
         """scatter(select(x)), with x lost."""
@@ -229,12 +236,14 @@ def solve_in_frequency(
     budget: tuple[float, int],
     base: Tensor | float = 1.0,
 ) -> Tensor:
-    """Solve (P + gamma K^T S^T S K) x = b with the unknown kept as a half spectrum.
+    """Solve (P + gamma K^T S^T S K) x = b with the unknown kept as a half spectrum, by conjugate gradients.
 
     P has the eigenvalues base (1: the identity; else a real half spectrum, 0 allowed where K sees). There K
     and the best circulant preconditioner base + gamma share |otf|^2 (T. Chan 1988; share = observed part of
     the field) are diagonal, so a step costs two FFTs instead of six. The spectrum is weighted by the
     square root of how often each column occurs, which makes the plain inner product the one of the pictures.
+    Where only a frame is unseen, x0 is not needed: the data there are solved for first, on the frame alone,
+    and once more for what that left, which is nearly always enough.
     """
     size = (b.shape[-2], b.shape[-1])
     weights = half_weights(size[1], b).sqrt()
@@ -242,7 +251,7 @@ def solve_in_frequency(
     into, back = otf / weights, otf.conj() * weights * gamma
     share = structure.observed(torch.ones_like(b)).mean((1, 2, 3), keepdim=True)
     diagonal = (power_of(otf) * (gamma * share) + base).unsqueeze(-1)
-    base = torch.as_tensor(base).to(diagonal).unsqueeze(-1)
+    given, base = base, torch.as_tensor(base).to(diagonal).unsqueeze(-1)
     # Large arrays are new memory, and costly, wherever one is made: the steps share these.
     filtered = otf.new_empty((*b.shape[:-1], otf.shape[-1]))
     guess = torch.view_as_real(torch.empty_like(filtered))
@@ -256,15 +265,50 @@ def solve_in_frequency(
         return torch.view_as_real(rfft2(x).mul_(weights))
 
     rtol, max_iter = budget
+    right = weighted(b)
+    start = None if x0 is None else weighted(x0)
+    correct = None
+    if structure.frame is not None:
+        correct = _by_frame(structure.frame, power_of(otf) * gamma, given, (into, back))
+    if correct is not None:
+        try:
+            start = correct(right)
+            start += correct(right - normal(start))
+        except SolveError:
+            pass  # begin where one would have begun
     x = conjugate_gradient(
         normal,
-        weighted(b),
-        x0=None if x0 is None else weighted(x0),
+        right,
+        x0=start,
         precondition=lambda r: torch.div(r, diagonal, out=guess),
         rtol=rtol,
         max_iter=max_iter,
     )
     return irfft2(torch.view_as_complex(x).div_(weights), size)
+
+
+def _by_frame(
+    frame: Frame, power: Tensor, base: Tensor | float, around: tuple[Tensor, Tensor]
+) -> Linear | None:
+    """r -> nearly (P + gamma K^T S^T S K)^-1 r, for weighted spectra; None where that saves nothing.
+
+    With the data u that the frame would have shown x = F (r + gamma K^T u), F = (P + gamma K^T K)^-1, and u
+    is K x there: (I - T) u = K F r, T = gamma K F K^T. power is gamma |otf|^2; around = (K, gamma K^T) for
+    weighted spectra.
+    """
+    into, back = around
+    inverse = 1 / (power + base)
+    between = frame.between(power * inverse, miss=MISS, worth=WORTH)
+    if between is None:
+        return None
+
+    def correct(r: Tensor) -> Tensor:
+        right = torch.view_as_complex(r) * inverse
+        given = frame.take(irfft2(right * into, frame.field))
+        u = conjugate_gradient(lambda v: v - between(v), given, rtol=ROUGH, max_iter=INNER)
+        return torch.view_as_real(rfft2(frame.put(u)).mul_(back).mul_(inverse).add_(right))
+
+    return correct
 
 
 def embed(op: LinearPhysics, y: Tensor) -> Tensor:

@@ -113,6 +113,9 @@ def check_factored(op: LinearOperator) -> None:
     assert torch.equal(seen, structure.select(structure.scatter(seen))), "select does more than select"
     kept = structure.scatter(structure.select(x))
     assert torch.equal(structure.observed(x.clone()), kept), "keep is not scatter after select"
+    if structure.frame is not None:
+        hidden = structure.frame.put(structure.frame.take(x))
+        assert torch.equal(hidden + kept, x), "frame is not what select hides"
 
 
 def check_window(op: LinearOperator) -> None:

@@ -258,6 +258,8 @@ def test_an_interruption_leaves_no_process_and_no_half_file(folder, grey):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that started the tests in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     patience = time.monotonic() + 500
     while not list(Path("out").glob("*.json")) and time.monotonic() < patience:
