@@ -9,6 +9,9 @@ from torch import Tensor
 
 Origin = tuple[int, int]
 
+LARGE = 1 << 22  # pixels from which a packed inverse is faster: a quarter at this size, half at four times it
+PART = 1 << 17  # values of a spectrum that are packed together, so that they stay in the cache
+
 
 @lru_cache(maxsize=1024)
 def good_size(n: int) -> int:
@@ -36,8 +39,41 @@ def rfft2(x: Tensor) -> Tensor:
 
 
 def irfft2(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
-    """Real picture (..., H, W) of a half spectrum; size = (H, W) says whether W is odd or even."""
+    """Real picture (..., H, W) of a half spectrum; size = (H, W) says whether W is odd or even.
+
+    The spectrum is one of a real picture, as rfft2 and products of such are.
+    """
+    large = spectrum.device.type == "cpu" and size[0] * size[1] >= LARGE and size[1] % 2 == 0
+    if large and spectrum.is_complex() and not spectrum.requires_grad:
+        return _packed(spectrum, size)
     return torch.fft.irfft2(spectrum, s=size)
+
+
+def _packed(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
+    """irfft2 by one complex transform of half the width, whose real and imaginary parts are neighbours.
+
+    torch transforms the columns of an inverse apart from the rows, with long strides: of large pictures that
+    takes twice as long as all of this. With the rows' roots of unity w (Sorensen, Jones, Heideman and Burrus
+    1987; Press et al., Numerical Recipes, 12.3.2): the transform of x[2m] + i x[2m + 1] is
+    (X[k, l] + Y[k, l]) / 2 + i w^l (X[k, l] - Y[k, l]) / 2, Y[k, l] the conjugate of X[-k, W / 2 - l].
+    """
+    height, half = size[0], size[1] // 2
+    angle = torch.arange(half, dtype=torch.float64) * (torch.pi / half)
+    root = torch.complex(-angle.sin(), angle.cos()) / 2  # i w / 2
+    ours, theirs = (0.5 + root).to(spectrum), (0.5 - root).to(spectrum)
+    packed = spectrum.new_empty((*spectrum.shape[:-2], height, half))
+
+    def fill(rows: Tensor, these: Tensor, mirrored: Tensor) -> None:
+        there = mirrored[..., 1:].flip((-2, -1)).conj_physical_()
+        torch.mul(these[..., :half], ours, out=rows).addcmul_(there, theirs)
+
+    fill(packed[..., :1, :], spectrum[..., :1, :], spectrum[..., :1, :])
+    step = max(1, PART // half)
+    for first in range(1, height, step):
+        last = min(first + step, height)
+        mirrored = spectrum[..., height - last + 1 : height - first + 1, :]
+        fill(packed[..., first:last, :], spectrum[..., first:last, :], mirrored)
+    return torch.view_as_real(torch.fft.ifft2(packed)).flatten(-2)
 
 
 def centre_of(psf: Tensor, origin: Origin | None = None) -> Origin:

@@ -16,7 +16,7 @@ def undone(monkeypatch):
     import proxlab.pipeline
     import proxlab.tiles.run
 
-    for where, name in ((torch.fft, "rfft2"), (torch.fft, "irfft2")):
+    for where, name in ((torch.fft, "rfft2"), (torch.fft, "irfft2"), (torch.fft, "ifft2")):
         monkeypatch.setattr(where, name, getattr(where, name))
     monkeypatch.setattr(proxlab.pipeline, "run", proxlab.pipeline.run)
     monkeypatch.setattr(proxlab.tiles.run, "solve_piece", proxlab.tiles.run.solve_piece)

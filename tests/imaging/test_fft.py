@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from imaging.fft import centre_of, convolve, correlate, good_size, half_weights, otf_of, rfft2
+from imaging import fft
+from imaging.fft import centre_of, convolve, correlate, good_size, half_weights, irfft2, otf_of, rfft2
 
 
 def test_good_size_is_the_smallest():
@@ -72,3 +73,35 @@ def test_the_centre_of_the_psf_comes_to_the_first_pixel(size, origin):
     row, column = origin or (2, 1)
     field = torch.nn.functional.pad(psf, (0, size[1] - 3, 0, size[0] - 4)).roll((-row, -column), (-2, -1))
     assert torch.equal(otf_of(psf, size, origin), torch.fft.rfft2(field))
+
+
+@pytest.mark.parametrize("size", [(1, 2), (2, 4), (7, 10), (8, 6), (31, 64), (64, 2)])
+@pytest.mark.parametrize("part", [1, 64, 1 << 17])
+def test_a_packed_inverse_is_the_inverse(monkeypatch, size, part):
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    spectrum = rfft2(x)
+    before, packed = spectrum.clone(), []
+    monkeypatch.setattr(fft, "LARGE", 1)
+    monkeypatch.setattr(fft, "PART", part)
+    plain = fft._packed
+    monkeypatch.setattr(fft, "_packed", lambda *a: packed.append(1) or plain(*a))
+    got = irfft2(spectrum, size)
+    assert packed and got.is_contiguous() and torch.equal(spectrum, before)
+    assert torch.allclose(got, x, atol=1e-14)
+
+
+def test_large_pictures_come_back_as_precisely_as_from_torch():
+    x = torch.rand(1, 1, 2048, 2060)
+    spectrum = rfft2(x)
+    error = (irfft2(spectrum, (2048, 2060)) - x).abs().max()
+    assert error <= 2 * (torch.fft.irfft2(spectrum, s=(2048, 2060)) - x).abs().max()
+
+
+def test_gradients_and_odd_widths_go_through_torch(monkeypatch):
+    monkeypatch.setattr(fft, "LARGE", 1)
+    monkeypatch.setattr(fft, "_packed", None)
+    x = torch.randn(1, 1, 6, 7, dtype=torch.float64)
+    assert torch.allclose(irfft2(rfft2(x), (6, 7)), x)
+    even = torch.randn(1, 1, 6, 8, dtype=torch.float64, requires_grad=True)
+    irfft2(rfft2(even), (6, 8)).square().sum().backward()
+    assert torch.allclose(even.grad, 2 * even)
