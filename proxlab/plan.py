@@ -27,18 +27,19 @@ LATER = 60_000_000  # libraries that come with the first network and the first l
 
 # FFTs of the whole field, and evaluations of the network, in a run that is left to itself; a step of those
 # that take num_iter is the second pair. Everything else about takes as long as the FFTs again.
-# Counted on one photograph; where a method stops by itself the picture decides.
+# Counted on a photograph of one megapixel; small ones need more and large ones fewer (imaging.frame), and
+# where a method stops by itself the picture decides.
 WORK: dict[str, tuple[tuple[float, int], tuple[float, int]]] = {
     "identity": ((2, 0), (0, 0)),
-    "wiener": ((90, 0), (0, 0)),
-    "tikhonov": ((90, 0), (0, 0)),
+    "wiener": ((80, 0), (0, 0)),
+    "tikhonov": ((80, 0), (0, 0)),
     "tv": ((340, 0), (4.3, 0)),
     "richardson-lucy": ((160, 0), (4, 0)),
-    "pnp": ((182, 8), (22, 1)),
-    "red": ((270, 17), (16, 1)),
+    "pnp": ((110, 8), (13, 1)),
+    "red": ((140, 17), (8, 1)),
     "certified": ((581, 25), (33, 1)),
-    "auto": ((182, 8), (22, 1)),
-    "unrolled": ((176, 8), (0, 0)),
+    "auto": ((110, 8), (13, 1)),
+    "unrolled": ((100, 8), (0, 0)),
     "stnn": ((20, 1), (0, 0)),
 }
 BEFORE = {"certified": (185, 13)}  # start and certificate, however many steps lie between
@@ -164,7 +165,7 @@ def seconds(
     search: the weight is to be found on all of them.
 
     >>> round(seconds("pnp", 4, 1_000_000, 1, Speed(2e-8, 3e-6)), 1)
-    15.5
+    14.1
     """
     if method not in WORK:
         return None
