@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from imaging.fft import good_size, irfft2, rfft2
-from imaging.linsolve import Linear
+
+Size = tuple[int, int]
 
 WORTH = 0.6  # of the field's pixels: where the parts are more, filters of the whole field are as quick
 
@@ -30,12 +30,12 @@ class Frame:
     tensor([4., 0., 0., 7.])
     """
 
-    field: tuple[int, int]
-    start: tuple[int, int]
-    size: tuple[int, int]
+    field: Size
+    start: Size
+    size: Size
 
     @property
-    def bands(self) -> tuple[int, int]:
+    def bands(self) -> Size:
         """How many rows and columns the window does not reach."""
         return self.field[0] - self.size[0], self.field[1] - self.size[1]
 
@@ -45,7 +45,7 @@ class Frame:
         beside = x[..., top : top + h, :]
         rows = torch.cat([x[..., top + h :, :], x[..., :top, :]], -2)
         columns = torch.cat([beside[..., left + w :], beside[..., :left]], -1)
-        return self._joined(rows, columns)
+        return _joined(rows, columns)
 
     def put(self, u: Tensor, into: Tensor | None = None) -> Tensor:
         """The field with this frame; the window as in `into`, which is written over, or zero."""
@@ -64,7 +64,7 @@ class Frame:
         split = rows * self.field[1]
         return u[..., :split].reshape(*kind, rows, self.field[1]), u[..., split:].reshape(*kind, h, columns)
 
-    def between(self, spectrum: Tensor, *, miss: float, worth: float = WORTH) -> Linear | None:
+    def between(self, spectrum: Tensor, *, miss: float, worth: float = WORTH) -> Between | None:
         """u -> take(filter(put(u))), for the circular filter with this half spectrum (..., H, W // 2 + 1).
 
         Within each band it is exact. From one to the other what lies around their crossing counts, as far as
@@ -72,21 +72,24 @@ class Frame:
         value there. None where that is so far, or the bands so wide, that the parts to be filtered have
         more than `worth` times the field's pixels.
         """
-        rows, columns = self.bands
-        if self._pixels((0, 0)) > worth * self.field[0] * self.field[1]:
+        (rows, columns), reach = self.bands, (0, 0)
+        if self._share(reach) > worth:
             return None
-        kernel, reach = irfft2(spectrum, self.field), (0, 0)
+        kernel = irfft2(spectrum, self.field)
         if rows and columns:
-            reach = (_reach(kernel, -2, rows, miss), _reach(kernel, -1, columns, miss))
+            size = kernel.detach().abs()
+            profiles = size @ size.new_ones(self.field[1]), size.mT @ size.new_ones(self.field[0])
+            reach = _reach(profiles[0], rows, miss), _reach(profiles[1], columns, miss)
+            del size
         blocks = self._blocks(reach)
         inside = all(block[k] <= self.field[k] for block in blocks for k in (0, 1))
         apart = 2 * reach[0] <= self.size[0] and 2 * reach[1] <= self.size[1]  # else a pixel is there twice
-        if not (inside and apart and self._pixels(reach) <= worth * self.field[0] * self.field[1]):
+        share = self._share(reach)
+        if not (inside and apart and share <= worth):
             return None
-        filters = _Filters(*[rfft2(_near(kernel, block)) for block in blocks])
-        return lambda u: self._filtered(u, filters, blocks, reach)
+        return Between(self, reach, blocks, tuple(rfft2(_near(kernel, block)) for block in blocks), share)
 
-    def _blocks(self, reach: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    def _blocks(self, reach: Size) -> tuple[Size, Size, Size]:
         """The circles on which the band of rows, the band of columns and the crossing are filtered.
 
         Twice a band's width is enough for all offsets inside it, and one reach more than there are pixels for
@@ -99,74 +102,87 @@ class Frame:
             (good_size(rows + 3 * down), good_size(columns + 3 * across)),
         )
 
-    def _pixels(self, reach: tuple[int, int]) -> int:
-        *bands, crossing = (a * b for a, b in self._blocks(reach))
-        return sum(bands) + 2 * crossing
+    def _share(self, reach: Size) -> float:
+        """The pixels of these circles, that of the crossing taken twice, in units of the field's."""
+        rows, columns, crossing = (a * b for a, b in self._blocks(reach))
+        return (rows + columns + 2 * crossing) / (self.field[0] * self.field[1])
 
-    def _filtered(
-        self, u: Tensor, filters: _Filters, blocks: tuple[tuple[int, int], ...], reach: tuple[int, int]
-    ) -> Tensor:
-        (h, _), (top, _left), (n, m) = self.size, self.start, self.bands
-        rows, columns = self.parts(u)
-        high = blocks[0][0] - n
-        along = irfft2(rfft2(pad(rows, (0, 0, 0, high))).mul_(filters.rows), blocks[0])[..., :n, :]
-        free = (0, blocks[1][1] - m, top, self.field[0] - top - h)
-        beside = irfft2(rfft2(pad(columns, free)).mul_(filters.columns), blocks[1])
-        beside = beside[..., top : top + h, :m]
-        if min(reach) < 1:
-            return self._joined(along, beside)
-        crossing = self._crossing(rows, columns, filters.crossing, blocks[2], reach)
-        (down, across), (from_rows, from_columns) = reach, crossing.unbind(-3)
-        begin = self.start[1] + self.size[1] - across
-        got = from_columns[..., down : down + n, : m + 2 * across]
-        along[..., begin:] += got[..., : self.field[1] - begin]
-        along[..., : self.start[1] + across] += got[..., self.field[1] - begin :]
-        beside[..., h - down :, :] += from_rows[..., :down, across : across + m]
-        beside[..., :down, :] += from_rows[..., down + n : down + n + down, across : across + m]
-        return self._joined(along, beside)
 
-    def _crossing(
-        self, rows: Tensor, columns: Tensor, spectrum: Tensor, block: tuple[int, int], reach: tuple[int, int]
-    ) -> Tensor:
+@dataclass(frozen=True)
+class Between:
+    """A circular filter between the pixels of a frame; see `Frame.between`.
+
+    share is about what one application costs, in units of one on the whole field.
+    """
+
+    frame: Frame
+    reach: Size
+    blocks: tuple[Size, Size, Size]
+    spectra: tuple[Tensor, ...]  # of the filter on the blocks
+    share: float
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """take(filter(put(u))) for a vector u of the frame (..., 1, n)."""
+        rows, columns = self.frame.parts(u)
+        along, beside = self._in_bands(rows, columns)
+        if min(self.reach) > 0:
+            self._add_crossing(along, beside, self._at_crossing(rows, columns))
+        return _joined(along, beside)
+
+    def _in_bands(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """What each band gets from itself."""
+        (n, m), (high, wide), top = self.frame.bands, self.blocks[:2], self.frame.start[0]
+        height = columns.shape[-2]
+        below = self.frame.field[0] - top - height
+        taller, wider = pad(rows, (0, 0, 0, high[0] - n)), pad(columns, (0, wide[1] - m, top, below))
+        along = irfft2(rfft2(taller).mul_(self.spectra[0]), high)[..., :n, :]
+        beside = irfft2(rfft2(wider).mul_(self.spectra[1]), wide)[..., top : top + height, :m]
+        return along, beside
+
+    def _at_crossing(self, rows: Tensor, columns: Tensor) -> Tensor:
         """(..., 2, ., .): what around the crossing comes from the band of rows, and what from the columns."""
-        (down, across), (n, m) = reach, self.bands
-        begin = self.start[1] + self.size[1] - across
+        (down, across), (n, m), block = self.reach, self.frame.bands, self.blocks[2]
         near = rows.new_zeros((*rows.shape[:-2], 2, *block))
-        near[..., 0, down : down + n, : m + 2 * across] = torch.cat(
-            [rows[..., begin:], rows[..., : self.start[1] + across]], -1
-        )
+        ends = rows[..., self._begin :], rows[..., : self.frame.start[1] + across]
+        near[..., 0, down : down + n, : m + 2 * across] = torch.cat(ends, -1)
         near[..., 1, :down, across : across + m] = columns[..., columns.shape[-2] - down :, :]
         near[..., 1, down + n : down + n + down, across : across + m] = columns[..., :down, :]
-        return irfft2(rfft2(near).mul_(spectrum.unsqueeze(-3)), block)
+        return irfft2(rfft2(near).mul_(self.spectra[2].unsqueeze(-3)), block)
 
-    def _joined(self, rows: Tensor, columns: Tensor) -> Tensor:
-        return torch.cat([rows.flatten(-2), columns.flatten(-2)], -1).unsqueeze(-2)
+    def _add_crossing(self, along: Tensor, beside: Tensor, crossing: Tensor) -> None:
+        """To the rows what came from the columns, and to these what came from the rows."""
+        (down, across), (n, m), (from_rows, from_columns) = self.reach, self.frame.bands, crossing.unbind(-3)
+        got, before = from_columns[..., down : down + n, : m + 2 * across], along.shape[-1] - self._begin
+        along[..., self._begin :] += got[..., :before]
+        along[..., : self.frame.start[1] + across] += got[..., before:]
+        beside[..., beside.shape[-2] - down :, :] += from_rows[..., :down, across : across + m]
+        beside[..., :down, :] += from_rows[..., down + n : down + n + down, across : across + m]
+
+    @property
+    def _begin(self) -> int:
+        """The field's column where the crossing begins."""
+        return self.frame.start[1] + self.frame.size[1] - self.reach[1]
 
 
-class _Filters(NamedTuple):
-    """Half spectra of the filter on the three blocks."""
-
-    rows: Tensor
-    columns: Tensor
-    crossing: Tensor
+def _joined(rows: Tensor, columns: Tensor) -> Tensor:
+    return torch.cat([rows.flatten(-2), columns.flatten(-2)], -1).unsqueeze(-2)
 
 
-def _near(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+def _near(kernel: Tensor, size: Size) -> Tensor:
     """The kernel for a smaller circle: its values at the offsets nearest to zero."""
     for dim, n in zip((-2, -1), size, strict=True):
         if n < kernel.shape[dim]:
-            first, last = (
-                kernel.narrow(dim, 0, n - n // 2),
-                kernel.narrow(dim, kernel.shape[dim] - n // 2, n // 2),
-            )
-            kernel = torch.cat([first, last], dim)
+            ends = kernel.narrow(dim, 0, n - n // 2), kernel.narrow(dim, kernel.shape[dim] - n // 2, n // 2)
+            kernel = torch.cat(ends, dim)
     return kernel
 
 
-def _reach(kernel: Tensor, dim: int, width: int, miss: float) -> int:
-    """The least distance along dim from which a band of this width adds less than miss, at least 1."""
-    profile = torch.linalg.vector_norm(kernel.detach(), 1, dim=-1 if dim == -2 else -2).double()
-    profile = profile.flatten(0, -2).amax(0).cpu()
+def _reach(profile: Tensor, width: int, miss: float) -> int:
+    """The least distance from which a band of this width adds less than miss, at least 1.
+
+    profile (..., N) is what a filter has in all at each offset across the band.
+    """
+    profile = profile.flatten(0, -2).amax(0).double().cpu()
     half = len(profile) // 2
     folded = torch.maximum(profile, profile.flip(0).roll(1))[1 : half + 1]  # at distances 1 .. half
     beyond = torch.cat([folded.new_zeros(1), folded.cumsum(0)])

@@ -19,7 +19,8 @@ Shape = tuple[int, int, int]
 
 MISS = 1e-4  # of the largest unseen value may be left out where two bands cross; what remains is solved for
 WORTH = 0.25  # of the field's pixels for a step on the frame: with more, the whole field is as quick
-ROUGH, INNER = 1e-3, 60  # of the unseen may be left by a solve on the frame; steps that it may take
+ROUGH = 1e-3  # of the unseen may be left by a solve on the frame
+EFFORT = 10  # steps on the field that one may cost
 
 
 class Factored(NamedTuple):
@@ -302,10 +303,12 @@ def _by_frame(
     if between is None:
         return None
 
+    steps = int(EFFORT / between.share)
+
     def correct(r: Tensor) -> Tensor:
         right = torch.view_as_complex(r) * inverse
         given = frame.take(irfft2(right * into, frame.field))
-        u = conjugate_gradient(lambda v: v - between(v), given, rtol=ROUGH, max_iter=INNER)
+        u = conjugate_gradient(lambda v: v - between(v), given, rtol=ROUGH, max_iter=steps)
         return torch.view_as_real(rfft2(frame.put(u)).mul_(back).mul_(inverse).add_(right))
 
     return correct

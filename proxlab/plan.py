@@ -18,7 +18,7 @@ Shape = tuple[int, int, int]
 
 # In planes of float32 in the size of the picture, held pixels included, as benchmarks/memory.py found them.
 LEVEL = (8.8, 3.75)  # estimating the noise: for one channel at a time, and for each channel
-TILE = 1.85  # a tile in units of a picture: masks at the ends, a heap that keeps what was freed
+ROWS = 9  # of a row of tiles, as stored: gathered from what was read, solved, laid out, written; and heap
 PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every picture
 STORED = 4.0  # storing the result, for each channel
 GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel
@@ -108,10 +108,9 @@ def whole_memory(method: Method, prior: Any, extent: Extent, *, device: str) -> 
 def tiled_memory(method: Method, prior: Any, extent: Extent, side: int) -> int:
     """Bytes above what the process holds, for tiles of that side: a tile or the sample, and rows around."""
     channels, height, width = extent.planes
-    rows = 3 * min(side, height) * width * channels * extent.stored  # read, solved, laid out
-    sample = _part(extent, 1024)
-    tile = int(TILE * working_memory(method, prior, _part(extent, side).field, extent.working))
-    return rows + max(tile, needed_memory(method, prior, sample))
+    rows = ROWS * min(side, height) * width * channels * extent.stored
+    tile = working_memory(method, prior, _part(extent, side).field, extent.working)
+    return rows + max(tile, needed_memory(method, prior, _part(extent, 1024)))
 
 
 def _part(extent: Extent, side: int) -> Extent:

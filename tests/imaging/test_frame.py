@@ -131,7 +131,7 @@ def test_exact_steps_behind_a_window_take_few_transforms_of_the_field(monkeypatc
 
 def test_where_the_frame_is_not_solved_the_field_is(scene, monkeypatch):
     op, y, x = scene
-    monkeypatch.setattr(operators, "INNER", 1)
+    monkeypatch.setattr(operators, "EFFORT", 0.5)
     solved = op.prox_l2(x, y, 20.0)
     residual = x + 20 * op.A_adjoint(y - op.A(solved)) - solved
     assert float(residual.norm()) < 1e-9 * float(x.norm())
