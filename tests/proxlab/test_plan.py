@@ -47,7 +47,7 @@ def test_tiles_need_less_and_smaller_ones_still_less():
     large = Extent((1, 20000, 20000), (1, 20160, 20160), 2, 4, False)
     method = load_method("tikhonov")
     sizes = [tiled_memory(method, None, large, side) for side in (2048, 1024, 512)]
-    assert sizes == sorted(sizes, reverse=True) and sizes[0] < 1e9 < needed_memory(method, None, large)
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] < 1.3e9 < needed_memory(method, None, large)
 
 
 def test_time_counts_iterations_where_they_are_given():
