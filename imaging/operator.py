@@ -20,6 +20,7 @@ Shape = tuple[int, int, int]
 MISS = 1e-4  # of the largest unseen value may be left out where two bands cross; what remains is solved for
 WORTH = 0.25  # of the field's pixels for a step on the frame: with more, the whole field is as quick
 ROUGH = 1e-3  # of the unseen may be left by a solve on the frame
+AGAIN = {torch.float32: 1, torch.float64: 3}  # solves for what the first left
 EFFORT = 10  # steps on the field that one may cost
 
 
@@ -251,7 +252,8 @@ def solve_in_frequency(
     otf = structure.otf
     into, back = otf / weights, otf.conj() * weights * gamma
     share = structure.observed(torch.ones_like(b)).mean((1, 2, 3), keepdim=True)
-    diagonal = (power_of(otf) * (gamma * share) + base).unsqueeze(-1)
+    power = power_of(otf)
+    diagonal = (power * (gamma * share) + base).unsqueeze(-1)
     given, base = base, torch.as_tensor(base).to(diagonal).unsqueeze(-1)
     # Large arrays are new memory, and costly, wherever one is made: the steps share these.
     filtered = otf.new_empty((*b.shape[:-1], otf.shape[-1]))
@@ -266,17 +268,11 @@ def solve_in_frequency(
         return torch.view_as_real(rfft2(x).mul_(weights))
 
     rtol, max_iter = budget
-    right = weighted(b)
-    start = None if x0 is None else weighted(x0)
-    correct = None
+    right, start = weighted(b), None
     if structure.frame is not None:
-        correct = _by_frame(structure.frame, power_of(otf) * gamma, given, (into, back))
-    if correct is not None:
-        try:
-            start = correct(right)
-            start += correct(right - normal(start))
-        except SolveError:
-            pass  # begin where one would have begun
+        start = _by_frame(structure.frame, right, normal, (power * gamma, given), (into, back))
+    if start is None and x0 is not None:
+        start = weighted(x0)
     x = conjugate_gradient(
         normal,
         right,
@@ -289,29 +285,38 @@ def solve_in_frequency(
 
 
 def _by_frame(
-    frame: Frame, power: Tensor, base: Tensor | float, around: tuple[Tensor, Tensor]
-) -> Linear | None:
-    """r -> nearly (P + gamma K^T S^T S K)^-1 r, for weighted spectra; None where that saves nothing.
+    frame: Frame,
+    b: Tensor,
+    normal: Linear,
+    diagonals: tuple[Tensor, Tensor | float],
+    around: tuple[Tensor, Tensor],
+) -> Tensor | None:
+    """Nearly (P + gamma K^T S^T S K)^-1 b, in weighted spectra; None where that saves nothing, or fails.
 
-    With the data u that the frame would have shown x = F (r + gamma K^T u), F = (P + gamma K^T K)^-1, and u
-    is K x there: (I - T) u = K F r, T = gamma K F K^T. power is gamma |otf|^2; around = (K, gamma K^T) for
-    weighted spectra.
+    With the data u that the frame would have shown x = F (b + gamma K^T u), F = (P + gamma K^T K)^-1, and u
+    is K x there: (I - T) u = K F b, T = gamma K F K^T. What that leaves of normal(x) = b is solved for in the
+    same way. diagonals = (gamma |otf|^2, P), around = (K, gamma K^T) for weighted spectra.
     """
-    into, back = around
+    (power, base), (into, back) = diagonals, around
     inverse = 1 / (power + base)
     between = frame.between(power * inverse, miss=MISS, worth=WORTH)
     if between is None:
         return None
-
     steps = int(EFFORT / between.share)
 
-    def correct(r: Tensor) -> Tensor:
+    def solved(r: Tensor) -> Tensor:
         right = torch.view_as_complex(r) * inverse
         given = frame.take(irfft2(right * into, frame.field))
         u = conjugate_gradient(lambda v: v - between(v), given, rtol=ROUGH, max_iter=steps)
         return torch.view_as_real(rfft2(frame.put(u)).mul_(back).mul_(inverse).add_(right))
 
-    return correct
+    try:
+        x = solved(b)
+        for _ in range(AGAIN[b.dtype]):
+            x += solved(b - normal(x))
+    except SolveError:
+        return None
+    return x
 
 
 def embed(op: LinearPhysics, y: Tensor) -> Tensor:
