@@ -12,7 +12,7 @@ from proxlab.errors import MemoryLimitError, UsageError
 from proxlab.layout import Layout, layout_of
 from proxlab.memory import in_words, parse_bytes, resident, there_is
 from proxlab.model import choose_device
-from proxlab.plan import LATER, Extent, extent_of, measured_speed, seconds, tiled_memory, whole_memory
+from proxlab.plan import Extent, extent_of, later, measured_speed, seconds, tiled_memory, whole_memory
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +152,7 @@ def tile_side(request: Request, layout: Layout, dtype: np.dtype, psf: Any, *, wr
             return None
     except UsageError:
         return None  # one piece, which says itself that it does not fit
-    held = resident() + written + LATER if device.type == "cpu" else 0
+    held = resident() + written + later() if device.type == "cpu" else 0
     for side in SIDES:
         if held + tiled_memory(method, prior, extent, side) <= SURE * limit:
             return side
@@ -174,7 +174,7 @@ def tiled_estimate(request: Request, layout: Layout, dtype: np.dtype, psf: Any) 
     side = request.tile or SIDES[0]
     core = max(side - 2 * GUESS, 32)
     count = int(np.prod([1 if n <= side else -(-n // core) for n in extent.planes[1:]]))
-    return method.name, count, resident() + LATER + tiled_memory(method, prior, extent, side)
+    return method.name, count, resident() + later() + tiled_memory(method, prior, extent, side)
 
 
 def estimated_seconds(request: Request, layout: Layout, dtype: np.dtype, psf: Any) -> float | None:

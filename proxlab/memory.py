@@ -14,6 +14,7 @@ from proxlab.errors import MemoryLimitError, UsageError
 if TYPE_CHECKING:
     import torch
 
+LITTLE_ELSE = 0.7  # of what is needed: no smaller part of the picture helps where so much is held already
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -107,10 +108,14 @@ def check_limit(needed: int, limit: float | str | None, device: torch.device) ->
     if limit is not None:
         allowed = parse_bytes(limit)
         if needed > allowed:
-            message = (
-                f"this needs about {in_words(needed)} but max_memory is {in_words(allowed)}: allow more, "
-                "work on a part of the picture (--roi), or choose a method that needs less."
-            )
+            held = resident()
+            message = f"this needs about {in_words(needed)} but max_memory is {in_words(allowed)}: "
+            if held > LITTLE_ELSE * needed:
+                message += f"{in_words(held)} are held before it starts, libraries included, so allow more."
+            else:
+                message += (
+                    "allow more, work on a part of the picture (--roi), or choose a method that needs less."
+                )
             raise MemoryLimitError(message)
     elif needed > (there := there_is(device)):
         where = "of this machine" if device.type == "cpu" else f"free on {device}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +24,7 @@ PATCHES = 27_000_000  # bytes of the patches it looks at, as many in every pictu
 STORED = 4.0  # storing the result, for each channel
 GRID = (24.0, 20.0)  # a grid of psfs on top: for the grid itself, and for each channel
 HELD = 6.0  # what a method keeps for each channel while its network is at work
-LATER = 60_000_000  # libraries that come with the first network and the first linear algebra
+LATER = 150_000_000  # libraries that come with the first run: what it imports, and what they set up
 
 # FFTs of the whole field, and evaluations of the network, in a run that is left to itself; a step of those
 # that take num_iter is the second pair. Everything else about takes as long as the FFTs again.
@@ -102,7 +103,7 @@ def whole_memory(method: Method, prior: Any, extent: Extent, *, device: str) -> 
         return working_memory(method, prior, extent.field, extent.working, device=device)
     channels, height, width = extent.planes
     held = channels * height * width * (extent.stored + extent.working)
-    return resident() + max(needed - held, 0) + LATER
+    return resident() + max(needed - held, 0) + later()
 
 
 def tiled_memory(method: Method, prior: Any, extent: Extent, side: int) -> int:
@@ -145,6 +146,11 @@ def measured_speed(prior: Any, channels: int) -> Speed:
     with torch.no_grad():
         network = _least(lambda: by_channels(prior, part, 0.05))
     return Speed(fft, network / 96**2)
+
+
+def later() -> int:
+    """Bytes that a first run in this process takes for libraries: none in the second."""
+    return 0 if "scipy.optimize" in sys.modules else LATER
 
 
 def _least(work: Any) -> float:

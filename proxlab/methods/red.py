@@ -23,7 +23,7 @@ class Red:
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Float32 pictures alive at once in a data step; the network is counted by the front door."""
-        return bytes_of(shape, 20)
+        return bytes_of(shape, 19)
 
     def run(self, task: Task) -> Outcome:
         """Fixed-point steps until x moves no more."""

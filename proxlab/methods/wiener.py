@@ -19,7 +19,7 @@ class Wiener:
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Float32 pictures alive at once, measured at 1024x1024 with an unknown border."""
-        return bytes_of(shape, 20)
+        return bytes_of(shape, 19)
 
     def run(self, task: Task) -> Outcome:
         """Fit c, filter."""

@@ -12,7 +12,7 @@ import numpy as np
 from proxlab.data import given_mask
 from proxlab.layout import Layout, layout_of
 from proxlab.memory import resident
-from proxlab.plan import LATER, Extent, tiled_memory
+from proxlab.plan import Extent, later, tiled_memory
 from proxlab.progress import Callback, Update
 from proxlab.tiles.geometry import Axis, Cut, Span, region_size
 from proxlab.tiles.piece import Piece, Setting, Solved, solve_piece
@@ -94,7 +94,7 @@ def plan_tiles(
     working = 8 if sample.setting.double else 4
     extent = Extent(layout.planes, field, source.dtype.itemsize, working, False)
     prepared = sample.prepared
-    memory = resident() + LATER + tiled_memory(prepared.method, prepared.prior, extent, side)
+    memory = resident() + later() + tiled_memory(prepared.method, prepared.prior, extent, side)
     return Plan(layout, seen, sample, tail, axes, (spans[0], spans[1]), request, memory, started)
 
 

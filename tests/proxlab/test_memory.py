@@ -33,6 +33,11 @@ def test_the_limit_is_kept():
     assert caught.value.exit_code == 4 and isinstance(caught.value, MemoryError)
 
 
+def test_where_libraries_alone_fill_the_limit_that_is_said():
+    with pytest.raises(MemoryLimitError, match=r"are held before it starts, .* so allow more\.$"):
+        check_limit(resident() + 1000, "1M", CPU)
+
+
 def test_without_a_limit_the_machine_is_the_limit(monkeypatch):
     monkeypatch.setattr("proxlab.memory.machine_memory", lambda: 24e9)
     check_limit(23 * 10**9, None, CPU)

@@ -9,7 +9,7 @@ from proxlab.front import request_of
 from proxlab.layout import layout_of
 from proxlab.memory import machine_memory
 from proxlab.methods import load_method
-from proxlab.plan import LATER, Extent, Speed, needed_memory, seconds, tiled_memory, whole_memory
+from proxlab.plan import LATER, Extent, Speed, later, needed_memory, seconds, tiled_memory, whole_memory
 
 GREY = Extent((1, 1024, 1024), (1, 1050, 1050), 2, 4, False)
 COLOUR = Extent((3, 1024, 1024), (3, 1050, 1050), 2, 4, False)
@@ -39,8 +39,19 @@ def test_what_the_process_holds_is_counted_on_top():
     from proxlab.memory import resident
 
     total = whole_memory(load_method("tv"), None, GREY, device="cpu")
-    assert total == pytest.approx(resident() + LATER + need("tv", GREY) * PLANE, rel=0.1)
+    assert total == pytest.approx(resident() + later() + need("tv", GREY) * PLANE, rel=0.1)
     assert whole_memory(load_method("tv"), None, GREY, device="cuda") < total
+
+
+def test_libraries_are_counted_once(monkeypatch):
+    import sys
+
+    monkeypatch.delitem(sys.modules, "scipy.optimize", raising=False)
+    first = whole_memory(load_method("tv"), None, GREY, device="cpu")
+    assert later() == LATER
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    again = whole_memory(load_method("tv"), None, GREY, device="cpu")
+    assert later() == 0 and first - again == pytest.approx(LATER, rel=0.1)
 
 
 def test_tiles_need_less_and_smaller_ones_still_less():
@@ -92,7 +103,7 @@ def test_the_side_follows_from_the_limit():
 
     from proxlab.memory import resident
 
-    room = resident() + LATER
+    room = resident() + later()
     wide, narrow = side(room + 8e8), side(room + 3e8)
     assert 2048 >= wide > narrow >= 128
     assert side(room + 1e12) is None and side(room + 1e8, tile=640) == 640
