@@ -182,7 +182,11 @@ def prior_file(prior: Any) -> Path | None:
 
 
 def by_channels(prior: Prior, y: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
-    """prior(y, sigma) for y (1, C, H, W): a grey one channel by channel, a colour one on grey three times."""
+    """prior(y, sigma) for y (1, C, H, W): a grey one channel by channel, a colour one on grey three times.
+
+    Three equal channels have equal noise, which along the grey axis is sqrt(3) times as strong as the white
+    noise the network knows: so that is the level it is told (7 dB on a photograph).
+    """
     from priors.weighted import each_channel
 
     channels = y.shape[1]
@@ -192,7 +196,8 @@ def by_channels(prior: Prior, y: torch.Tensor, sigma: float | torch.Tensor) -> t
     if prior.channels == 1:
         return each_channel(prior.network, y, sigma)
     if channels == 1:
-        grey: torch.Tensor = prior.network(y.expand(-1, prior.channels, -1, -1), sigma).mean(1, keepdim=True)
+        equal, told = y.expand(-1, prior.channels, -1, -1), sigma * prior.channels**0.5
+        grey: torch.Tensor = prior.network(equal, told).mean(1, keepdim=True)
         return grey
     message = (
         f"the prior {prior.name} is for {prior.channels} channels, the picture has {channels}: use another."

@@ -75,6 +75,7 @@ class Prepared:
         """What would be done, in lines, with what a method that picks another one would try first."""
         lines, outlook = self.job.plan(), getattr(self.method, "outlook", None)
         if outlook is not None:
+            lines = [line for line in lines if not line.startswith("prior ")]  # which one, auto will see
             lines.insert(1, f"auto      {outlook(self.task(lambda progress: None))}")
         return lines
 

@@ -62,7 +62,7 @@ class Batch:
         """Read and check everything that does not depend on a picture."""
         options = given_options(args)
         if args.same_as:
-            options = {**_as_before(Path(args.same_as)), **options}
+            options = {**_without_stale(_as_before(Path(args.same_as)), options), **options}
         request = request_of(options)
         method = request.choose_method()
         find_prior(request.prior, method, channels=1)  # a mistake in it is said once, not for each picture
@@ -255,6 +255,20 @@ def _as_before(receipt: Path) -> dict[str, Any]:
     if prior is None or record["verb"] == "denoise" or not load_method(str(options["method"])).supports.prior:
         return options  # "auto" may have taken a method that has none
     return {**options, "prior": str(receipt.parent / prior) if "prior" in record["files"] else prior}
+
+
+def _without_stale(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What of an earlier treatment still means something beside the options given now.
+
+    Weight, iterations and prior are the method's own, and a weight was made for its noise level.
+
+    >>> _without_stale({"method": "pnp", "sigma": 0.1, "lam": 1e-3, "num_iter": 8}, {"method": "tv"})
+    {'method': 'pnp', 'sigma': 0.1}
+    """
+    stale = {"lam"} if "sigma" in now else set()
+    if now.get("method", before.get("method")) != before.get("method"):
+        stale |= {"lam", "num_iter", "prior"}
+    return {name: value for name, value in before.items() if name not in stale}
 
 
 def certificate_lines(record: dict[str, Any]) -> list[str]:

@@ -68,13 +68,15 @@ class Summary:
         self.rows.append(row)
 
     def write(self) -> None:
-        """Replace the file of an earlier run."""
+        """Replace the file of an earlier run, unless nothing at all was done in this one."""
         if self.path is None:
             return
         from imaging.files.atomic import atomic_write
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         failed = sum(row["exit"] != 0 for row in self.rows)
+        if failed == len(self.rows) and self.path.exists():
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         record = {"pictures": len(self.rows), "failed": failed, "each": self.rows}
         text = json.dumps(plain_json(record), indent=1, ensure_ascii=False, allow_nan=False)
         with atomic_write(self.path, overwrite=True) as stream:

@@ -11,6 +11,7 @@ import numpy as np
 from proxlab.errors import UsageError
 
 LEAST_CORE = 32  # pixels a tile should add, or nearly everything is computed many times
+ROUND = 16  # tiles that are asked for are named in multiples of this
 STRIP = 64  # pixels without data, at most, that are crossed: over longer ones next to nothing comes
 
 
@@ -85,16 +86,19 @@ class Cut(NamedTuple):
         """
         if self.size >= axis.field:
             return (Span(0, axis.length, 0, axis.field),)
-        step = self.size - axis.before - axis.after - 2 * self.overlap
+        around = axis.before + axis.after + 2 * self.overlap
+        step = self.size - around
         if self.wraps:  # the picture's ends are seen across the strip between them, where there are no data
-            step -= 2 * min(axis.field - axis.length, STRIP)
+            around += 2 * min(axis.field - axis.length, STRIP)
+            step = self.size - around
         else:
             step = step // self.stride * self.stride - self.stride  # what rounding to the stride may take
         if step < LEAST_CORE:
+            enough = -(-(around + LEAST_CORE + 2 * self.stride) // ROUND) * ROUND
             message = (
                 f"tiles of {self.size} pixels are too small: the method's answer reaches {self.overlap} "
-                f"pixels and the psf {axis.before + axis.after} more on both sides. Allow more memory or "
-                "larger tiles."
+                f"pixels and the psf {axis.before + axis.after} more on both sides. Take tiles of at least "
+                f"{enough} pixels, or memory for them, or leave the size to proxlab."
             )
             raise UsageError(message)
         return self._around(axis, step) if self.wraps else self._inside(axis, step)

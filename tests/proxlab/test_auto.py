@@ -108,6 +108,13 @@ def test_a_trust_map_follows_the_network_that_auto_took(unrolled_ships):
     assert found.info["method"] == "unrolled" and np.array_equal(found.spread, wanted.spread)
 
 
+def test_a_plan_of_auto_names_one_network(folder, unrolled_ships, capsys):
+    assert main(["deblur", "a.png", "-p", "box:3", "--sigma", "0.04", "-o", "b.png", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    text = said.out + said.err
+    assert "unrolled-gray" in text and "denoiser-gray" not in text
+
+
 def test_a_receipt_of_auto_names_the_weights_that_ran(folder, unrolled_ships, capsys):
     assert main(["deblur", "a.png", "-p", "box:3", "--sigma", "0.04", "-o", "b.png"]) == 0
     assert json.loads(Path("b.json").read_text())["info"]["prior"] == "unrolled-gray"

@@ -118,6 +118,28 @@ def test_same_as_takes_method_sigma_lam_and_iterations(folder, spy):
         == 0
     )
     assert spy.tasks[2].lam == 9
+    again = [
+        "deblur",
+        "a.png",
+        "-p",
+        "box:3",
+        "--same-as",
+        "a_deblurred.json",
+        "--sigma",
+        "0.1",
+        "-o",
+        "d.png",
+    ]
+    assert main(again) == 0  # the weight was made for another level
+    assert (spy.tasks[3].sigma, spy.tasks[3].lam) == (0.1, None)
+
+
+def test_same_as_with_another_method_takes_nothing_of_the_first_methods_own(folder):
+    main(["deblur", "a.png", "-p", "box:3", "--method", "tv", "--sigma", "0.03", "--iter", "3"])
+    other = ["--same-as", "a_deblurred.json", "--method", "tikhonov", "-o", "b.png"]
+    assert main(["deblur", "a.png", "-p", "box:3", *other]) == 0
+    info = json.loads(Path("b.json").read_text())["info"]
+    assert (info["method"], info["sigma"]) == ("tikhonov", 0.03) and info["lam_rule"] != "given"
 
 
 def test_dry_run_writes_nothing(folder, capsys, spy):

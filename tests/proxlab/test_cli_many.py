@@ -39,6 +39,13 @@ def test_a_folder_leaves_one_summary_the_bad_ones_in_it(three):
     assert "b.png" in found["each"][1]["end"] and found["each"][2]["method"] == "identity"
 
 
+def test_a_run_in_which_nothing_was_done_leaves_the_summary_of_the_one_before(three):
+    assert main(["deblur", ".", *ARGS]) == 0
+    before = summary()
+    assert main(["deblur", ".", *ARGS]) == 2  # all of it exists
+    assert summary() == before
+
+
 def test_resume_does_what_is_left_and_what_has_changed(three, grey, capsys):
     assert main(["deblur", "a.png", "b.png", *ARGS]) == 0
     before = Path("out/a_deblurred.png").stat().st_mtime_ns

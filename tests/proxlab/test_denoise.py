@@ -108,9 +108,23 @@ def test_a_grey_prior_on_colour_and_a_colour_prior_on_grey(tmp_path):
     np.testing.assert_allclose(result, np.stack(apart, -1), atol=1e-12)
     assert "for 1 channels: it denoised each channel alone" in info["notes"][0]
     one, info = proxlab.denoise(image[..., 0], sigma=0.3, prior=colour, return_info=True)
-    three = proxlab.denoise(np.repeat(image[..., :1], 3, 2), sigma=0.3, prior=colour, return_info=True)[0]
+    level = 0.3 * 3**0.5  # of equal noise in three channels, along their mean
+    three = proxlab.denoise(np.repeat(image[..., :1], 3, 2), sigma=level, prior=colour, return_info=True)[0]
     np.testing.assert_allclose(one, three.mean(-1), atol=1e-12)
     assert "the grey picture as a colour one" in info["notes"][0]
+
+
+def test_the_colour_denoiser_that_ships_is_of_use_on_a_grey_picture():
+    from skimage import data
+    from skimage.metrics import peak_signal_noise_ratio as psnr
+
+    clean = data.camera()[100:228, 180:308] / 255.0
+    noisy = clean + 0.1 * np.random.default_rng(0).standard_normal(clean.shape)
+    grey, colour = (
+        psnr(clean, proxlab.denoise(noisy, sigma=0.1, prior=f"denoiser-{name}").clip(0, 1), data_range=1)
+        for name in ("gray", "color")
+    )
+    assert colour > grey - 1 > psnr(clean, noisy, data_range=1) + 6
 
 
 @pytest.mark.parametrize(

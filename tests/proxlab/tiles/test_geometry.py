@@ -1,5 +1,7 @@
 """The cores share out the picture, every tile sees enough around its core, and regions keep the stride."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,10 @@ def test_a_region_as_large_as_the_field_is_the_field():
     assert (span.origin, span.size, start) == (0, 512, 6) and np.array_equal(rows, np.arange(500))
 
 
-def test_an_overlap_that_leaves_nothing_is_refused():
-    with pytest.raises(UsageError, match="tiles of 96 pixels are too small: the method's answer reaches 40"):
-        Cut(96, 40, 8, False).spans(AXIS)
+@pytest.mark.parametrize("wraps", [False, True])
+def test_an_overlap_that_leaves_nothing_is_refused_and_what_is_enough_is_named(wraps):
+    said = "tiles of 96 pixels are too small: the method's answer reaches 40"
+    with pytest.raises(UsageError, match=said) as caught:
+        Cut(96, 40, 8, wraps).spans(AXIS)
+    enough = int(re.search(r"at least (\d+) pixels", str(caught.value))[1])
+    assert enough < 200 and len(Cut(enough, 40, 8, wraps).spans(AXIS)) > 1
