@@ -101,6 +101,23 @@ def solid_at_ends(planes: np.ndarray, low: float, high: float, content: Content)
     return invalid
 
 
+def far_inside(clipped: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Clipped pixels (C, H, W) that see nothing but clipped ones through a psf of this size.
+
+    Masked like those at an edge, only the prior would decide the middle of a white sky, and it became grey;
+    as data they keep it white. At edges the light may be anything beyond the range, and they stay masked.
+
+    >>> far_inside(np.ones((1, 4, 9), bool) & (np.arange(9) > 2), (3, 5))[0, 0].astype(int)
+    array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+    """
+    from scipy.ndimage import minimum_filter1d
+
+    inside = clipped.astype(np.uint8)
+    for axis, n in zip((1, 2), size, strict=True):
+        inside = minimum_filter1d(inside, 2 * (n // 2) + 3, axis, mode="constant", cval=1)
+    return inside.astype(bool)
+
+
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.3g} %"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imaging.files.scaling import to_float
-from proxlab.clipping import find_clipped
+from proxlab.clipping import far_inside, find_clipped
 from proxlab.errors import InputError
 from proxlab.layout import Layout, Values, layout_of
 from proxlab.refusals import as_input
@@ -22,7 +22,8 @@ class Data:
     """A picture taken apart.
 
     planes (C, H, W) are what is worked on, on [0, 1]; valid (1|C, H, W) says which may be used, None is all
-    of them; alpha is as stored; warnings and notes say what was found clipped.
+    of them; alpha is as stored; warnings and notes say what was found clipped, and clipped (C, H, W) where,
+    of what the caller's mask leaves.
     """
 
     layout: Layout
@@ -32,6 +33,7 @@ class Data:
     valid: NDArray[np.bool_] | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    clipped: NDArray[np.bool_] | None = None
 
     @property
     def masked(self) -> int:
@@ -39,6 +41,17 @@ class Data:
         if self.valid is None:
             return 0
         return int(self.planes.size - np.broadcast_to(self.valid, self.planes.shape).sum())
+
+    def anchored(self, size: tuple[int, int]) -> Data:
+        """With the clipped pixels in use that see only such through a psf of this size; see `far_inside`."""
+        if self.clipped is None or self.valid is None:
+            return self
+        inside = far_inside(self.clipped, size)
+        if not inside.any():
+            return self
+        count, valid = int(inside.sum()), self.valid | inside
+        note = f"{count} of the clipped pixels see no others through the psf: they are taken as they are."
+        return replace(self, valid=None if valid.all() else valid, notes=(*self.notes, note))
 
     def store(self, light: NDArray[Any]) -> NDArray[Any]:
         """A result (C, s H, s W) in the layout, type and range of the picture."""
@@ -67,17 +80,20 @@ def read_data(
         stored = np.where(given, stored, stored[np.broadcast_to(given, stored.shape)].flat[0])
     unit, scale = to_float(stored, data_range=data_range)
     valid = given
+    clipped = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     if mask is not False and scale.clip:
         found, warnings, notes = find_clipped(whole, scale.low, scale.high)
-        valid = found if given is None else given if found is None else given & found
+        if found is not None:
+            clipped = ~found if given is None else given & ~found
+            valid = found if given is None else given & found
     values = Values(scale, linear)
     planes = values.light(unit)
     if given is not None and valid is not None:
-        used = np.broadcast_to(valid, planes.shape)
-        planes = np.where(used, planes, planes.mean(where=used, dtype=np.float64).astype(planes.dtype))
-    return Data(layout, values, np.ascontiguousarray(planes), alpha, valid, warnings, notes)
+        used, kept = (np.broadcast_to(which, planes.shape) for which in (valid, given))
+        planes = np.where(kept, planes, planes.mean(where=used, dtype=np.float64).astype(planes.dtype))
+    return Data(layout, values, np.ascontiguousarray(planes), alpha, valid, warnings, notes, clipped)
 
 
 def given_mask(mask: Any, layout: Layout) -> NDArray[np.bool_] | None:

@@ -250,11 +250,11 @@ def _read(request: Request, image: Any, mask: Any) -> Data:
     data = read_data(
         image, mask, channel_axis=request.channel_axis, data_range=request.data_range, linear=request.linear
     )
-    if data.valid is None or mask is not None:
+    if data.valid is None or data.clipped is None:
         return data
-    count = data.masked
+    count, given = int(data.clipped.sum()), data.valid | data.clipped
     note = f"{count} clipped pixels are used as they are: denoising does not know what lay beyond the range."
-    return replace(data, valid=None, warnings=(), notes=(*data.notes, note))
+    return replace(data, valid=None if given.all() else given, warnings=(), notes=(*data.notes, note))
 
 
 def _hashes(image: Any, mask: Any, prior: Prior) -> dict[str, str]:

@@ -102,7 +102,7 @@ def prepare(request: Request, image: Any, psf: Any, mask: Any) -> Prepared:
     if mask is not None and not isinstance(mask, bool):
         hashes["mask"] = digest(np.asarray(mask))
     blur = read_blur(psf, Scene(data.planes, request.scale, request.seed), origin=request.origin)
-    method, data = _choose(request, data, blur, given="mask" in hashes)
+    method, data = _choose(request, data.anchored(blur.size), blur, given="mask" in hashes)
     device = choose_device(request.device)
     prior = find_prior(request.prior, method, data.planes.shape[0])
     extent = extent_of(request, blur, data.layout.planes, image.itemsize, data.planes.itemsize)

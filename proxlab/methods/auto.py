@@ -110,11 +110,11 @@ def _untrained_for(task: Task, *, most: float) -> str:
         return "its number of steps is fixed, and one was given"
     if task.noise.kind != "gaussian":
         return "it was trained on white noise"
-    if isinstance(task.op, Masked):
-        return "it was trained without masks, and clipped or masked pixels are left out"
-    if isinstance(task.op, Downsample):
+    # It was trained without masks too, but did better than plug-and-play behind all that were tried.
+    op = task.op.op if isinstance(task.op, Masked) else task.op
+    if isinstance(op, Downsample):
         return "it was trained without a scale"
-    if type(task.op) not in (CircularBlur, WindowedBlur):
+    if type(op) not in (CircularBlur, WindowedBlur):
         return "it was trained for one psf at circular or unknown borders"
     if task.sigma < QUIET:
         return f"below a level of {QUIET:.2g} plug-and-play does no worse"

@@ -9,7 +9,7 @@ import numpy as np
 
 from imaging.files.scaling import to_float
 from imaging.heap import kept_heap
-from proxlab.clipping import Content, solid_at_ends
+from proxlab.clipping import Content, far_inside, solid_at_ends
 from proxlab.errors import ConvergenceError
 from proxlab.layout import Values
 from proxlab.methods.base import Noise, Outcome, Task
@@ -180,6 +180,7 @@ def _valid(setting: Setting, piece: Piece) -> np.ndarray | None:
         return piece.valid
     scale = setting.values.scale
     solid = solid_at_ends(piece.planes, scale.low, scale.high, setting.content)
+    solid &= ~far_inside(solid, (setting.kernels.shape[-2], setting.kernels.shape[-1]))
     if not solid.any():
         return piece.valid
     return ~solid if piece.valid is None else piece.valid & ~solid

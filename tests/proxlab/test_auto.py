@@ -81,7 +81,6 @@ def test_auto_takes_the_unrolled_network_in_stronger_noise(unrolled_ships, bound
         ({"noise": "poisson:600", "sigma": None}, "it was trained on white noise"),
         ({"scale": 2}, "it was trained without a scale"),
         ({"boundary": "reflect"}, "it was trained for one psf at circular or unknown borders"),
-        ({"mask": np.arange(48 * 48).reshape(48, 48) % 7 > 0}, "clipped or masked pixels are left out"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -91,6 +90,11 @@ def test_auto_keeps_to_plug_and_play_elsewhere_and_says_why(unrolled_ships, opti
     assert info["method"] == "pnp" and info["prior"] in ("denoiser-gray", "function")
     assert info["details"]["auto"].endswith(why)
     assert ("was not taken" in info["details"]["auto"]) == bool(why)
+
+
+def test_auto_takes_the_unrolled_network_behind_masks_too(unrolled_ships):
+    mask = np.arange(48 * 48).reshape(48, 48) % 7 > 0
+    assert deblur(seen(48, 0.04), BOX, sigma=0.04, mask=mask, return_info=True)[1]["method"] == "unrolled"
 
 
 def test_auto_has_no_unrolled_network_for_other_channels(unrolled_ships):

@@ -115,14 +115,42 @@ def test_a_mask_reaches_the_operator_and_is_counted(spy):
 
 
 def test_clipped_areas_are_masked_said_and_can_be_kept(spy, grey):
-    grey[4:9, 4:9] = 255
+    grey[4:8, 4:8] = 255
     _, info = quietly(grey, CENTRED, method="spy", sigma=0.02)
-    assert info["masked"] == 25
-    assert "25 pixels are clipped at white (3.47 %) and are masked." in info["warnings"]
+    assert info["masked"] == 16
+    assert "16 pixels are clipped at white (2.22 %) and are masked." in info["warnings"]
     _, info = quietly(grey, CENTRED, method="spy", sigma=0.02, mask=False)
     assert info["masked"] == 0
     _, info = quietly(grey / 255, CENTRED, method="spy", sigma=0.02)
     assert info["masked"] == 0  # floats have no end to run into
+
+
+def test_the_middle_of_a_clipped_area_is_data(spy, grey):
+    grey[4:14, 4:14] = 255
+    grey[18:20, 4:14] = 0
+    mask = np.ones(grey.shape, bool)
+    mask[8, 8] = False
+    _, info = quietly(grey, np.ones((3, 3)) / 9, method="spy", sigma=0.02, mask=mask)
+    assert (
+        info["masked"] == (100 - 36) + 20 + 9 + 16
+    )  # not where the caller's hole is seen, two pixels around
+    assert "of the clipped pixels see no others through the psf" in " ".join(info["notes"])
+
+
+def test_an_overexposed_sky_stays_white():
+    from scipy.signal import convolve2d
+    from skimage import data
+    from skimage.metrics import peak_signal_noise_ratio as psnr
+
+    clean = data.camera()[40:200, 150:310] / 255.0
+    clean[:60] = 1.1
+    psf = np.ones((5, 5)) / 25
+    y = convolve2d(clean, psf, mode="valid") + 0.02 * np.random.default_rng(0).standard_normal((156, 156))
+    picture = np.round(255 * y.clip(0, 1)).astype(np.uint8)
+    x, info = proxlab.deblur(picture, psf, method="pnp", sigma=0.02, return_info=True)
+    assert info["masked"] > 300 and x[:45].min() > 240
+    truth = clean[2:-2, 2:-2].clip(0, 1)
+    assert psnr(truth, x / 255, data_range=1) > psnr(truth, picture / 255, data_range=1) + 0.5
 
 
 def test_a_method_without_masks_uses_clipped_pixels_and_says_so(spy, grey):

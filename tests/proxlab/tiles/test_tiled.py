@@ -180,9 +180,23 @@ def test_too_little_memory_for_one_piece_cuts_it(picture, monkeypatch):
     need = {192: 9e9, 128: 0.5e9, 64: 0.1e9}
     monkeypatch.setattr(engine, "tiled_memory", lambda method, prior, extent, side: need[side])
     monkeypatch.setattr(engine, "resident", lambda: 1e9)
+    monkeypatch.setattr(engine, "later", lambda: 6e7)
     options = {"method": "tikhonov", "sigma": 0.01, "lam": 0.03, "return_info": True}
     info = proxlab.deblur(picture, PSF, max_memory="2G", **options)[1]
     assert info["details"]["tiles"] != [1, 1] and info["details"]["tile"][0] <= 128
     with pytest.raises(proxlab.MemoryLimitError, match=r"not even tiles of 64 pixels fit: about 1\.16 GB"):
         proxlab.deblur(picture, PSF, max_memory="1G", **options)
     assert "tiles" not in proxlab.deblur(picture, PSF, max_memory="4G", **options)[1]["details"]
+
+
+def test_the_middle_of_a_white_sky_is_data_in_tiles_too(picture):
+    stored = np.round(65535 * picture.clip(0.01, 0.99)).astype(np.uint16)
+    stored[10:80, 20:150] = 65535
+    options = {"method": "tikhonov", "sigma": 0.01, "lam": 0.03}
+    whole, tiled = (
+        proxlab.deblur(stored, PSF, return_info=True, **options, **more)[0] / 65535
+        for more in ({}, {"tile": 112})
+    )
+    gap = np.abs(tiled - whole)
+    assert float(whole[30:60, 40:130].min()) > 0.97
+    assert np.sqrt(np.mean(gap**2)) < 1e-3 and gap.max() < 1e-2
