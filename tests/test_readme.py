@@ -31,7 +31,7 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     assert np.square(sharp - truth).mean() < np.square(blurred - truth).mean() / 2
     assert names["sharp"].dtype == names["picture"].dtype
     assert (tmp_path / "coffee_sharp.png").exists()
-    assert capsys.readouterr().out.startswith("pnp stopped\nnoise 0.01")
+    assert capsys.readouterr().out.startswith("unrolled exact\nnoise 0.01")
 
 
 def test_training_example(tmp_path, monkeypatch):

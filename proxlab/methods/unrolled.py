@@ -36,7 +36,7 @@ class UnrolledNetwork:
 
     def memory(self, shape: tuple[int, int, int]) -> int:
         """Float32 pictures alive at once in a data step; the network is counted by the front door."""
-        return bytes_of(shape, 19)
+        return bytes_of(shape, 22)
 
     def run(self, task: Task) -> Outcome:
         """Apply the network in the type and on the device of its weights."""
