@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from imaging.fft import irfft2, power_of, rfft2
+from imaging.frame import Between
 from imaging.linsolve import inner
 from imaging.operator import Factored, column, factored
 
@@ -76,9 +77,12 @@ class FilledLeastSquares:
         exact = 1 / (1 + gamma * power.amax((-3, -2, -1), keepdim=True))
         start, through = start * inverse, gamma * power * inverse
         solved = partial(self._solved, exact=exact, scale=scale)
-        data = self._in_frame(structure, before, start * otf, through, solved)
-        if data is None:
+        between = None if structure.frame is None else structure.frame.between(through, miss=MISS)
+        if between is None:
             data = self._on_field(structure, before, irfft2(start * otf, size), through, solved)
+        else:
+            given = (self._seen * through).add_(start * otf)
+            data = self._in_frame(structure, between, before, given, solved)
         return irfft2(rfft2(data).mul_(otf.conj() * (gamma * inverse)).add_(start), size)
 
     def _on_field(
@@ -94,18 +98,15 @@ class FilledLeastSquares:
         return seen + solved(misfit, _unseen(before, structure))
 
     def _in_frame(
-        self, structure: Factored, before: Tensor, fixed: Tensor, through: Tensor, solved: Solved
-    ) -> Tensor | None:
+        self, structure: Factored, between: Between, before: Tensor, given: Tensor, solved: Solved
+    ) -> Tensor:
         """The same where only a frame is unseen: what it does to itself is filtered there alone.
 
-        fixed is a half spectrum here. None where that saves nothing.
+        between is T on the frame, given the half spectrum of what comes from elsewhere.
         """
-        frame = structure.frame
-        between = None if frame is None else frame.between(through, miss=MISS)
-        if frame is None or between is None:
-            return None
-        given = frame.take(irfft2((self._seen * through).add_(fixed), frame.field))
-        u = solved(lambda u: between(u).add_(given).sub_(u), frame.take(before))
+        frame = between.frame
+        fixed = frame.take(irfft2(given, frame.field))
+        u = solved(lambda u: between(u).add_(fixed).sub_(u), frame.take(before))
         return frame.put(u, structure.scatter(self.y))
 
     @cached_property

@@ -64,6 +64,7 @@ def _packed(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
     packed = spectrum.new_empty((*spectrum.shape[:-2], height, half))
 
     def fill(rows: Tensor, these: Tensor, mirrored: Tensor) -> None:
+        """Some rows of the packed spectrum, from those rows and the ones at minus their frequency."""
         there = mirrored[..., 1:].flip((-2, -1)).conj_physical_()
         torch.mul(these[..., :half], ours, out=rows).addcmul_(there, theirs)
 

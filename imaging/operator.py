@@ -305,6 +305,7 @@ def _by_frame(
     steps = int(EFFORT / between.share)
 
     def solved(r: Tensor) -> Tensor:
+        """Nearly the x that leaves r."""
         right = torch.view_as_complex(r) * inverse
         given = frame.take(irfft2(right * into, frame.field))
         u = conjugate_gradient(lambda v: v - between(v), given, rtol=ROUGH, max_iter=steps)

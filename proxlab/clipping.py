@@ -50,7 +50,7 @@ class Tally:
             masked = int(solid[~own].sum())
             if masked:
                 share = _percent(masked, total)
-                warnings.append(f"{masked} pixels are clipped at {name} ({share}) and are masked.")
+                warnings.append(f"{masked} pixels are clipped at {name} ({share}): masked near others.")
             whole, left = int(at_end[own].sum()), int((at_end - solid)[~own].sum())
             if whole:
                 notes.append(
@@ -73,7 +73,7 @@ def find_clipped(planes: np.ndarray, low: float, high: float) -> Clipped:
     >>> picture = np.full((1, 6, 6), 90, np.uint8)
     >>> picture[0, 1:4, 1:3] = 255
     >>> find_clipped(picture, 0, 255).warnings
-    ('6 pixels are clipped at white (16.7 %) and are masked.',)
+    ('6 pixels are clipped at white (16.7 %): masked near others.',)
     """
     tally = tally_of(planes, low, high)
     invalid = solid_at_ends(planes, low, high, tally.content)

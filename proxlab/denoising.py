@@ -185,7 +185,7 @@ def by_channels(prior: Prior, y: torch.Tensor, sigma: float | torch.Tensor) -> t
     """prior(y, sigma) for y (1, C, H, W): a grey one channel by channel, a colour one on grey three times.
 
     Three equal channels have equal noise, which along the grey axis is sqrt(3) times as strong as the white
-    noise the network knows: so that is the level it is told (7 dB on a photograph).
+    noise the network knows: so that is the level it is told.
     """
     from priors.weighted import each_channel
 

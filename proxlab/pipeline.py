@@ -73,10 +73,11 @@ class Prepared:
 
     def lines(self) -> list[str]:
         """What would be done, in lines, with what a method that picks another one would try first."""
-        lines, outlook = self.job.plan(), getattr(self.method, "outlook", None)
-        if outlook is not None:
-            lines = [line for line in lines if not line.startswith("prior ")]  # which one, auto will see
-            lines.insert(1, f"auto      {outlook(self.task(lambda progress: None))}")
+        outlook = getattr(self.method, "outlook", None)
+        if outlook is None:
+            return self.job.plan()
+        lines = replace(self.job, prior=None).plan()  # which one, the method says
+        lines.insert(1, f"auto      {outlook(self.task(lambda progress: None))}")
         return lines
 
 

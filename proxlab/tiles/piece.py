@@ -72,6 +72,7 @@ class Solved(NamedTuple):
     status: str
     reason: str
     warnings: tuple[str, ...]
+    masked: int  # of the core's samples
 
 
 BEYOND = 0.1  # as for whole pictures
@@ -92,8 +93,10 @@ def _solved(setting: Setting, piece: Piece) -> Solved:
     light = setting.values.light(unit.astype(np.float64) if setting.double else unit)
     if valid is not None and not valid.any():
         core = piece.planes[:, piece.core[0], piece.core[1]]
-        return Solved(core, 0.0, 0, 0, 0, "exact", "no pixel of the tile can be used", ())
+        return Solved(core, 0.0, 0, 0, 0, "exact", "no pixel of the tile can be used", (), core.size)
+    masked = 0
     if valid is not None:
+        masked = int((~np.broadcast_to(valid, light.shape))[:, piece.core[0], piece.core[1]].sum())
         light = _filled(light, valid)
     if piece.there is not None:
         valid = piece.there[None] if valid is None else valid & piece.there
@@ -109,6 +112,7 @@ def _solved(setting: Setting, piece: Piece) -> Solved:
         status=outcome.status,
         reason=outcome.stop_reason,
         warnings=tuple(outcome.warnings),
+        masked=masked,
     )
 
 

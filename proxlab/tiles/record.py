@@ -29,7 +29,7 @@ class Totals:
     """What is added up over the tiles."""
 
     def __init__(self) -> None:
-        self.count, self.num_iter, self.sums = 0, 0, _Sums()
+        self.count, self.num_iter, self.masked, self.sums = 0, 0, 0, _Sums()
         self.ends: dict[str, str] = {}  # status -> reason, the first of each
         self.warnings: dict[str, int] = {}
 
@@ -37,6 +37,7 @@ class Totals:
         """One more tile."""
         self.count += 1
         self.num_iter = max(self.num_iter, done.num_iter)
+        self.masked += done.masked
         old = self.sums
         self.sums = _Sums(
             old.squares + done.squares,
@@ -115,6 +116,7 @@ def record_of(plan: Plan, totals: Totals, result: str) -> Job:
         warnings += (f"{outcome.status.replace('_', ' ')}: {outcome.stop_reason}.",)
     return replace(
         job,
+        masked=totals.masked,
         warnings=warnings,
         hashes={**job.hashes, "result": result},
         outcome=outcome,

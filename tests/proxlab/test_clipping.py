@@ -20,8 +20,8 @@ def test_a_bright_block_and_a_dark_block_are_masked_and_said():
     valid, warnings, _ = find_clipped(planes, 0, 65535)
     assert (~valid).sum() == 16 + 10
     assert warnings == (
-        "16 pixels are clipped at white (4 %) and are masked.",
-        "10 pixels are clipped at black (2.5 %) and are masked.",
+        "16 pixels are clipped at white (4 %): masked near others.",
+        "10 pixels are clipped at black (2.5 %): masked near others.",
     )
 
 

@@ -118,7 +118,7 @@ def test_clipped_areas_are_masked_said_and_can_be_kept(spy, grey):
     grey[4:8, 4:8] = 255
     _, info = quietly(grey, CENTRED, method="spy", sigma=0.02)
     assert info["masked"] == 16
-    assert "16 pixels are clipped at white (2.22 %) and are masked." in info["warnings"]
+    assert "16 pixels are clipped at white (2.22 %): masked near others." in info["warnings"]
     _, info = quietly(grey, CENTRED, method="spy", sigma=0.02, mask=False)
     assert info["masked"] == 0
     _, info = quietly(grey / 255, CENTRED, method="spy", sigma=0.02)
