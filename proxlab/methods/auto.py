@@ -110,7 +110,7 @@ def _untrained_for(task: Task, *, most: float) -> str:
         return "its number of steps is fixed, and one was given"
     if task.noise.kind != "gaussian":
         return "it was trained on white noise"
-    # It was trained without masks too, but did better than plug-and-play behind all that were tried.
+    # It was trained without masks too, but on average does better than plug-and-play behind them.
     op = task.op.op if isinstance(task.op, Masked) else task.op
     if isinstance(op, Downsample):
         return "it was trained without a scale"
